@@ -1,0 +1,209 @@
+"""The command line of fitting: python -m fitting --help.
+
+Bad input ends with one line on stderr and exit code 2. torch takes seconds to import, so commands import what they
+need.
+"""
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fitting import Mistake
+
+app = typer.Typer(
+    help="Fit models to tasks, score and describe them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the model or the task; repeatable."),
+]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of one process; small models are fastest with one.")]
+
+
+@app.command()
+def fit(
+    task: Annotated[str, typer.Argument(help="What to learn, e.g. neuronio.")],
+    model: Annotated[str, typer.Argument(help="What learns it, e.g. branch_elm.")],
+    data: Annotated[list[Path], typer.Option(help="Training data; repeatable.")],
+    valid: Annotated[list[Path], typer.Option(help="Validation data, which picks the weights to keep; repeatable.")],
+    out: Annotated[Path, typer.Option(help="Folder of the fit: model.safetensors, config.yaml, history.csv.")],
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Batches to learn from; the default is the paper's.")] = 342_000,
+    batch_size: Annotated[int, typer.Option(min=1)] = 8,
+    learning_rate: Annotated[float, typer.Option(help="At the first step; falls to 0 along a cosine.")] = 5e-4,
+    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
+    validate_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between validations and checkpoints; by default a twentieth.")
+    ] = None,
+    overrides: Overrides = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the folder's checkpoint, if it has one.")
+    ] = False,
+    threads: Threads = 1,
+):
+    """Fit MODEL to TASK."""
+    with _refusals():
+        from fitting import gradient, models, settings, tasks
+
+        _use_threads(threads)
+        task_class, model_class = tasks.find(task), models.find(model)
+        chosen = settings.change({"model": model_class.Settings(), "task": task_class.Settings()}, overrides or [])
+        training = gradient.Training(steps, batch_size, learning_rate, seed, clip, validate_every)
+        task_object = task_class(chosen["task"])
+        train_data, valid_data = task_object.read(data), task_object.read(valid)
+        num_input, num_output = task_object.sizes(train_data)
+        if task_object.sizes(valid_data) != (num_input, num_output):
+            raise settings.SettingError(
+                f"--valid {valid[0]}: found (inputs, outputs) {task_object.sizes(valid_data)}, expected "
+                f"{(num_input, num_output)} as in --data {data[0]}"
+            )
+        config = {
+            "task": task,
+            "task_settings": settings.as_plain(chosen["task"]),
+            "model": model,
+            "model_settings": settings.as_plain(chosen["model"]),
+            "num_input": num_input,
+            "num_output": num_output,
+            "data": _sources(data),
+            "valid": _sources(valid),
+        }
+        fitted = gradient.build(model_class, chosen["model"], num_input, num_output, training)
+
+        def validate(model):
+            metrics, _ = task_object.evaluate(model, valid_data)
+            return {name: value for name, value in metrics.items() if not isinstance(value, int)}  # counts never change
+
+        history = gradient.fit(
+            fitted,
+            lambda generator, size: task_object.batch(train_data, generator, size),
+            task_object.loss,
+            validate,
+            training,
+            out,
+            config,
+            resume,
+        )
+        best = min(history, key=lambda row: row["valid_loss"])
+        typer.echo(
+            f"{out}: {models.parameter_count(fitted)['live']} live parameters, "
+            f"lowest validation loss {best['valid_loss']:.5f} at step {int(best['step'])} of {training.steps}"
+        )
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished fit.")],
+    data: Annotated[list[Path], typer.Option(help="Data to score on; repeatable.")],
+    out: Annotated[Path, typer.Option(help="metrics.json to write.")],
+    predictions: Annotated[Path | None, typer.Option(help="Also write arrays for figures (.npz).")] = None,
+    threads: Threads = 1,
+):
+    """Score a fit on data and write its metrics."""
+    with _refusals():
+        import io
+
+        import numpy as np
+
+        from fitting import gradient, models, settings, tasks
+        from sims import sealed
+
+        for option, path in (("--out", out), ("--predictions", predictions)):
+            if path is not None and not path.parent.is_dir():
+                raise Mistake(f"{option} {path}: found no folder {path.parent}, expected it to exist")
+        _use_threads(threads)
+        model, config = gradient.load(folder, models.find)
+        task_class = tasks.find(config.get("task"))
+        task_object = task_class(
+            settings.restore(task_class.Settings, config.get("task_settings"), folder / "config.yaml")
+        )
+        read = task_object.read(data)
+        sizes, expected = task_object.sizes(read), (config["num_input"], config["num_output"])
+        if sizes != expected:
+            raise settings.SettingError(
+                f"--data {data[0]}: found (inputs, outputs) {sizes}, expected {expected} as {folder} was fitted to"
+            )
+        metrics, arrays = task_object.evaluate(model, read, show_progress=True)
+        report = {
+            **metrics,
+            "task": config["task"],
+            "model": config["model"],
+            "model_settings": config["model_settings"],
+            "seed": config.get("training", {}).get("seed"),
+            "parameters": models.parameter_count(model),
+            "data": [str(path) for path in data],
+        }
+        if predictions is not None:
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **arrays)
+            sealed.replace(predictions, buffer.getvalue())
+        sealed.replace(out, (json.dumps(report, indent=1) + "\n").encode())
+        typer.echo(
+            f"{out}: " + ", ".join(f"{name} {value:.5g}" for name, value in metrics.items() if isinstance(value, float))
+        )
+
+
+@app.command()
+def describe(
+    model: Annotated[str, typer.Argument(help="A model, e.g. branch_elm.")],
+    overrides: Overrides = None,
+    inputs: Annotated[int, typer.Option(min=1, help="Input channels; the default is NeuronIO's.")] = 1278,
+    outputs: Annotated[int, typer.Option(min=1, help="Outputs; the default is NeuronIO's.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object.")] = False,
+):
+    """Count a model's parameters, next to what its paper prints."""
+    with _refusals():
+        from fitting import models, settings
+
+        model_class = models.find(model)
+        chosen = settings.change({"model": model_class.Settings()}, overrides or [])["model"]
+        count = models.parameter_count(model_class(chosen, inputs, outputs))
+        typer.echo(f"{model} with {inputs} inputs and {outputs} outputs")
+        for name, value in settings.as_plain(chosen).items():
+            typer.echo(f"  {name:<16}{'none' if value is None else value}")
+        typer.echo(
+            f"parameters  trainable {count['trainable']}, live {count['live']}, "
+            f"printed in the paper {count['printed'] or 'nowhere'}"
+        )
+        if as_json:
+            typer.echo(json.dumps({"model": model, "settings": settings.as_plain(chosen), **count}))
+
+
+@contextlib.contextmanager
+def _refusals():
+    """Turn mistakes of the person at the keyboard into one line and exit code 2."""
+    try:
+        yield
+    except (Mistake, OSError) as error:
+        if isinstance(error, OSError):
+            if error.filename is None:  # not about a file anyone named
+                raise
+            error = f"{error.filename}: {error.strerror}"
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _sources(paths):
+    """What config.yaml says of data: where it was and which bytes it had."""
+    import hashlib
+
+    return [{"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in paths]
+
+
+def _use_threads(threads):
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,33 @@
+"""The registry of models.
+
+A model is a torch module, built as `Model(settings, num_input, num_output)` from an instance of its own frozen
+dataclass `Model.Settings`, that maps [batch, time, num_input] to [batch, time, num_output] causally. It may say how
+many of its trainable parameters can never influence the output (`dead_parameters`) and what its paper prints for the
+same settings (`printed_count`).
+"""
+
+from fitting.models.elm import BranchELM
+from fitting.settings import SettingError
+
+MODELS = {
+    "branch_elm": BranchELM,
+}
+
+
+def find(name):
+    """The model class registered under `name`; raises SettingError where there is none."""
+    if name not in MODELS:
+        raise SettingError(f"MODEL: found '{name}', expected one of: {', '.join(MODELS)}")
+    return MODELS[name]
+
+
+def parameter_count(model):
+    """Trainable parameters of a model, those of them that can influence its output, and the paper's figure.
+
+    Returns {"trainable": int, "live": int, "printed": str or None}; `printed` is what the paper prints, never adjusted
+    to match.
+    """
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    dead = model.dead_parameters() if hasattr(model, "dead_parameters") else 0
+    printed = model.printed_count() if hasattr(model, "printed_count") else None
+    return {"trainable": trainable, "live": trainable - dead, "printed": printed}

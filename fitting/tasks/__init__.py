@@ -1,0 +1,24 @@
+"""The registry of tasks.
+
+A task is built as `Task(settings)` from its own frozen dataclass `Task.Settings` and has
+    read(paths) -> data                          the files of one set, checked
+    sizes(data) -> (num_input, num_output)       what a model must take and give
+    batch(data, generator, size) -> (inputs [batch, time, num_input], targets)
+    loss(outputs, targets) -> scalar tensor
+    evaluate(model, data, show_progress) -> (metrics, predictions)
+metrics are plain numbers (None where undefined) and include "loss"; predictions are arrays for figures.
+"""
+
+from fitting.settings import SettingError
+from fitting.tasks.neuronio import NeuronIO
+
+TASKS = {
+    "neuronio": NeuronIO,
+}
+
+
+def find(name):
+    """The task class registered under `name`; raises SettingError where there is none."""
+    if name not in TASKS:
+        raise SettingError(f"TASK: found '{name}', expected one of: {', '.join(TASKS)}")
+    return TASKS[name]

@@ -1,0 +1,358 @@
+"""NeuronIO: predict a detailed neuron's output spikes and somatic voltage, millisecond by millisecond, from its
+synaptic events.
+
+Input of a model: [batch, time, channel], +1 for an excitatory event and -1 for an inhibitory one in its millisecond,
+else 0.
+Output: [batch, time, 2], the logit of a spike and the scaled voltage (min(V, -55 mV) + 67.7 mV) / 10 mV.
+Loss: half the binary cross-entropy of the spikes plus half the squared error of the voltage, after a burn-in, because
+every window starts from an empty memory. The first 500 ms of a simulation are skipped: input rates are still rising
+there.
+
+Sources: Beniaguev, Segev & London 2021; Spieler et al. 2023 (arXiv 2306.16922), section "NeuronIO".
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch.nn import functional
+from tqdm import tqdm
+
+from fitting import Mistake
+from fitting.settings import require
+from sims import neuronio
+
+VOLTAGE_CEILING_MV = -55.0
+VOLTAGE_OFFSET_MV = 67.7
+VOLTAGE_SCALE = 0.1
+_WINDOWS_AT_ONCE = 16
+
+
+class TaskError(Mistake):
+    """Data that cannot serve the task."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Times in ms. few_spikes: simulations with at most so many output spikes are also scored apart, as the paper
+    scores them."""
+
+    window_ms: int = 500
+    burn_in_ms: int = 150
+    skip_ms: int = 500
+    few_spikes: int = 24
+
+    def __post_init__(self):
+        require(self.window_ms >= 1, "window_ms", self.window_ms, "at least 1")
+        require(
+            0 <= self.burn_in_ms < self.window_ms,
+            "burn_in_ms",
+            self.burn_in_ms,
+            f"from 0 to below window_ms = {self.window_ms}",
+        )
+        require(self.skip_ms >= 0, "skip_ms", self.skip_ms, "at least 0")
+        require(self.few_spikes >= 0, "few_spikes", self.few_spikes, "at least 0")
+
+
+@dataclass(frozen=True, eq=False)
+class Recordings:
+    """Simulations of one set, ready for windows.
+
+    shards: list of sims.neuronio.Shard.  spikes: uint8 [simulation, time] of each shard.  place: int64 [simulation, 2],
+    the shard of every simulation and its row there.
+    """
+
+    shards: list
+    spikes: list
+    place: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """The input of a batch of windows: event_start cuts time (ms from the window's start) and channel into windows.
+
+    time, channel: int64 [event].  start: int64 [batch + 1].  length_ms: of every window.  sign: float32 [channel of the
+    table].
+    """
+
+    time: np.ndarray
+    channel: np.ndarray
+    start: np.ndarray
+    length_ms: int
+    sign: np.ndarray
+
+
+class NeuronIO:
+    """The task; see the module."""
+
+    Settings = Settings
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    def read(self, paths):
+        """Recordings from shard files.
+
+        Raises TaskError where a file cannot be used, simulations are too short, or channels are not excitatory ones
+        followed by as many inhibitory ones.
+        """
+        try:
+            shards = neuronio.read_all(paths)
+        except neuronio.ShardError as error:
+            raise TaskError(str(error)) from error
+        shortest = self.settings.skip_ms + self.settings.window_ms
+        for path, shard in zip(paths, shards, strict=True):
+            if shard.duration_ms < shortest:
+                raise TaskError(
+                    f"{path}: simulations last {shard.duration_ms} ms, expected at least {shortest} ms "
+                    f"(a window of {self.settings.window_ms} ms after the first {self.settings.skip_ms})"
+                )
+            half = shard.channels // 2
+            if shard.channels % 2 or (shard.sign[:half] != 1).any() or (shard.sign[half:] != -1).any():
+                raise TaskError(
+                    f"{path}: found other signs, expected excitatory channels first and then as many inhibitory ones"
+                )
+        return recordings(shards)
+
+    def sizes(self, data):
+        """(input channels, outputs)."""
+        return data.shards[0].channels, 2
+
+    def batch(self, data, generator, size):
+        """Random windows: each simulation equally likely, then each start from skip_ms on.
+
+        Returns (inputs [size, window_ms, channel], (spike [size, window_ms], scaled voltage [size, window_ms])).
+        """
+        simulations = generator.integers(len(data.place), size=size)
+        durations = np.array([data.shards[data.place[simulation, 0]].duration_ms for simulation in simulations])
+        starts = generator.integers(self.settings.skip_ms, durations - self.settings.window_ms + 1)
+        return self._windows(data, simulations, starts)
+
+    def loss(self, outputs, targets):
+        """0.5 BCE(spike) + 0.5 MSE(scaled voltage) after the burn-in.  outputs: [batch, time, 2]; targets as `batch`
+        gives them."""
+        kept = slice(self.settings.burn_in_ms, None)
+        spike, voltage = targets
+        cross_entropy = functional.binary_cross_entropy_with_logits(outputs[:, kept, 0], spike[:, kept])
+        return 0.5 * cross_entropy + 0.5 * functional.mse_loss(outputs[:, kept, 1], voltage[:, kept])
+
+    def evaluate(self, model, data, show_progress=False):
+        """Score a model on every millisecond from skip_ms + burn_in_ms on, each predicted once.
+
+        Returns (metrics, predictions). metrics: `loss`, and for all simulations and for those with few spikes (suffix
+        `_few_spikes`) `auc` over 1-ms bins, `voltage_rmse_mV` (capped voltage), `voltage_rmse_aligned_mV` (after giving
+        the prediction the target's mean and SD, as published evaluations do), `variance_explained`, and the counts
+        `simulations`, `bins`, `spikes`; None where undefined. predictions: arrays for figures, `roc_false_positive`,
+        `roc_true_positive` and one simulation's `trace_…`.
+        """
+        everything = range(len(data.place))
+        logit, voltage = self.predict(model, data, everything, show_progress)
+        spike, target = self._targets(data, everything)
+        counts = np.concatenate([shard.spike_counts for shard in data.shards])
+        few = np.flatnonzero(counts <= self.settings.few_spikes)
+        metrics = {"loss": _loss(logit, voltage, spike, target)}
+        for suffix, chosen in (("", everything), ("_few_spikes", few)):
+            scores = score(*([array[i] for i in chosen] for array in (logit, spike, voltage, target)))
+            metrics |= {name + suffix: value for name, value in scores.items()}
+        false_positive, true_positive = roc(np.concatenate(logit), np.concatenate(spike))
+        # The liveliest simulation that published evaluations would keep.
+        shown = int(few[np.argmax(counts[few])]) if len(few) else int(np.argmin(counts))
+        trace = {f"trace_{name}": value for name, value in self._trace(shown, logit, voltage, spike, target).items()}
+        return metrics, {"roc_false_positive": false_positive, "roc_true_positive": true_positive, **trace}
+
+    def trace(self, model, data, simulation):
+        """One simulation's target and prediction for a figure.
+
+        Returns a dict of arrays over the predicted milliseconds: time_ms, spike (0/1), spike_probability, voltage_mV
+        (capped at the ceiling), predicted_voltage_mV; and `simulation`.
+        """
+        predicted, known = self.predict(model, data, [simulation]), self._targets(data, [simulation])
+        return self._trace(0, *predicted, *known) | {"simulation": np.array(simulation)}
+
+    def predict(self, model, data, simulations, show_progress=False):
+        """Consecutive windows over whole simulations; each overlaps the one before by the burn-in, which is dropped.
+
+        Returns (spike logit, voltage in mV), two lists of float32 arrays [duration - skip_ms - burn_in_ms], one for
+        each simulation.
+        """
+        model.eval()
+        burn_in, window = self.settings.burn_in_ms, self.settings.window_ms
+        windows = [
+            (simulation, start)
+            for simulation in simulations
+            for start in range(self.settings.skip_ms, self._duration(data, simulation) - burn_in, window - burn_in)
+        ]
+        pieces = []
+        with torch.no_grad():
+            for first in tqdm(
+                range(0, len(windows), _WINDOWS_AT_ONCE), desc="predict", leave=False, disable=not show_progress
+            ):
+                some = np.array(windows[first : first + _WINDOWS_AT_ONCE])
+                inputs, _ = self._windows(data, some[:, 0], some[:, 1])
+                pieces.append(model(inputs)[:, burn_in:].numpy())
+        outputs = np.concatenate(pieces)
+        owner = np.array([simulation for simulation, _ in windows])
+        logits, voltages = [], []
+        for simulation in simulations:
+            # The last window reaches beyond the simulation; models are causal, so what lies there changed nothing
+            # before it.
+            length = self._duration(data, simulation) - self.settings.skip_ms - burn_in
+            whole = outputs[owner == simulation].reshape(-1, 2)[:length]
+            logits.append(whole[:, 0])
+            voltages.append(whole[:, 1] / VOLTAGE_SCALE - VOLTAGE_OFFSET_MV)
+        return logits, voltages
+
+    def _duration(self, data, simulation):
+        return data.shards[data.place[simulation, 0]].duration_ms
+
+    def _windows(self, data, simulations, starts):
+        """Inputs and targets of windows; beyond the end of a simulation both are zero."""
+        length = self.settings.window_ms
+        spike, voltage = np.zeros((len(starts), length), np.float32), np.zeros((len(starts), length), np.float32)
+        for row, (simulation, start) in enumerate(zip(simulations, starts, strict=True)):
+            shard, inside = data.place[simulation]
+            there = data.spikes[shard][inside, start : start + length]
+            spike[row, : len(there)] = there
+            voltage[row, : len(there)] = scale_voltage(data.shards[shard].soma_voltage[inside, start : start + length])
+        inputs = dense(gather(data, simulations, starts, length))
+        return inputs, (torch.from_numpy(spike), torch.from_numpy(voltage))
+
+    def _targets(self, data, simulations):
+        """(spike 0/1, capped voltage in mV) over the predicted milliseconds, lists like those of `predict`."""
+        first = self.settings.skip_ms + self.settings.burn_in_ms
+        places = [data.place[simulation] for simulation in simulations]
+        spike = [data.spikes[shard][row, first:] for shard, row in places]
+        voltage = [
+            np.minimum(data.shards[shard].soma_voltage[row, first:], VOLTAGE_CEILING_MV) for shard, row in places
+        ]
+        return spike, voltage
+
+    def _trace(self, index, logit, voltage, spike, target):
+        first = self.settings.skip_ms + self.settings.burn_in_ms
+        return {
+            "simulation": np.array(index),
+            "time_ms": first + np.arange(len(spike[index])),
+            "spike": spike[index],
+            "spike_probability": torch.sigmoid(torch.from_numpy(logit[index])).numpy(),
+            "voltage_mV": target[index],
+            "predicted_voltage_mV": voltage[index],
+        }
+
+
+def recordings(shards):
+    """Recordings from shards in memory; see `Recordings`."""
+    place = [(number, row) for number, shard in enumerate(shards) for row in range(shard.simulations)]
+    return Recordings(list(shards), [spike_bins(shard) for shard in shards], np.array(place))
+
+
+def spike_bins(shard):
+    """Output spikes of a shard as uint8 [simulation, time], 1 in each millisecond that holds a spike."""
+    bins = np.zeros(shard.soma_voltage.shape, np.uint8)
+    simulation = np.repeat(np.arange(shard.simulations), shard.spike_counts)
+    # int(t - 0.5), as the published reader bins: a peak at t marks the sample before the nearest one. Released neurons
+    # were fitted to that, and half a millisecond of shift would cost them AUC that is not theirs to lose.
+    bins[simulation, np.maximum(shard.spike_time - 0.5, 0).astype(np.int64)] = 1
+    return bins
+
+
+def scale_voltage(voltage_mV):
+    """The voltage as models see it: (min(V, -55) + 67.7) / 10."""
+    return (np.minimum(voltage_mV, VOLTAGE_CEILING_MV) + VOLTAGE_OFFSET_MV) * VOLTAGE_SCALE
+
+
+def gather(data, simulations, starts, length_ms):
+    """The Events of windows [start, start + length_ms) of simulations; both int [batch]."""
+    times, channels, cuts = [], [], [0]
+    for simulation, start in zip(simulations, starts, strict=True):
+        shard, row = data.place[simulation]
+        time, channel = data.shards[shard].events(row)
+        first, last = np.searchsorted(time, (start, start + length_ms))
+        times.append(time[first:last].astype(np.int64) - start)
+        channels.append(channel[first:last].astype(np.int64))
+        cuts.append(cuts[-1] + last - first)
+    return Events(
+        np.concatenate(times),
+        np.concatenate(channels),
+        np.array(cuts),
+        length_ms,
+        data.shards[0].sign.astype(np.float32),
+    )
+
+
+def dense(events):
+    """Events as a dense float32 tensor [batch, time, channel]; events that meet in one channel and millisecond add
+    up."""
+    windows, channels = len(events.start) - 1, len(events.sign)
+    window = np.repeat(np.arange(windows), np.diff(events.start))
+    place = torch.from_numpy((window * events.length_ms + events.time) * channels + events.channel)
+    value = torch.from_numpy(events.sign[events.channel])
+    return (
+        torch.zeros(windows * events.length_ms * channels)
+        .index_add_(0, place, value)
+        .view(windows, events.length_ms, channels)
+    )
+
+
+def score(logit, spike, voltage, target):
+    """Metrics of simulations, four lists of arrays over time (voltages in mV); see `NeuronIO.evaluate`."""
+    counts = {
+        "simulations": len(logit),
+        "bins": sum(map(len, logit)),
+        "spikes": int(sum(array.sum() for array in spike)),
+    }
+    if not logit:
+        return dict.fromkeys(("auc", "voltage_rmse_mV", "voltage_rmse_aligned_mV", "variance_explained")) | counts
+    predicted, known = np.concatenate(voltage).astype(np.float64), np.concatenate(target).astype(np.float64)
+    error = np.mean((predicted - known) ** 2)
+    aligned = None
+    if predicted.std() > 0:
+        shifted = (predicted - predicted.mean()) / predicted.std() * known.std() + known.mean()
+        aligned = float(np.sqrt(np.mean((shifted - known) ** 2)))
+    return {
+        "auc": auc(np.concatenate(logit), np.concatenate(spike)),
+        "voltage_rmse_mV": float(np.sqrt(error)),
+        "voltage_rmse_aligned_mV": aligned,
+        "variance_explained": float(1 - error / known.var()) if known.var() > 0 else None,
+        **counts,
+    }
+
+
+def auc(value, positive):
+    """Area under the ROC curve: the chance that a positive's value exceeds a negative's, ties counting half.
+
+    value: number for each bin; positive: 0/1.   Returns a float, None where all or none are positive.
+    """
+    positive = np.asarray(positive, bool)
+    positives, negatives = int(positive.sum()), int((~positive).sum())
+    if not positives or not negatives:
+        return None
+    rank_sum = rankdata(value)[positive].sum()
+    return float((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def roc(value, positive):
+    """Corners of the ROC curve.
+
+    Returns (false positive rate, true positive rate), both rising from 0 to 1; empty where undefined.
+    """
+    positive = np.asarray(positive, bool)
+    if positive.all() or not positive.any():
+        return np.empty(0), np.empty(0)
+    order = np.argsort(-value, kind="stable")
+    last_of_ties = np.append(np.flatnonzero(np.diff(value[order])), len(order) - 1)
+    hits = np.concatenate([[0], np.cumsum(positive[order])[last_of_ties]])
+    alarms = np.concatenate([[0], 1 + last_of_ties - hits[1:]])
+    # A point inside a straight piece draws nothing; without them the curve has as many points as spikes, not as
+    # milliseconds.
+    corner = np.concatenate([[True], (np.diff(hits, 2) != 0) | (np.diff(alarms, 2) != 0), [True]])
+    return alarms[corner] / alarms[-1], hits[corner] / hits[-1]
+
+
+def _loss(logit, voltage, spike, target):
+    """The training loss over whole predictions, each millisecond counting once."""
+    cross_entropy = np.mean(
+        np.logaddexp(0, np.concatenate(logit).astype(np.float64)) - np.concatenate(logit) * np.concatenate(spike)
+    )
+    squared = np.mean(((np.concatenate(voltage) - np.concatenate(target)).astype(np.float64) * VOLTAGE_SCALE) ** 2)
+    return float(0.5 * cross_entropy + 0.5 * squared)

@@ -1,0 +1,1 @@
+"""Simulate: equation files in, spikes and voltages out."""

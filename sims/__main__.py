@@ -1,0 +1,99 @@
+"""The command line of the simulators: python -m sims --help."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from sims.mistakes import refused
+
+# Simulators and unit systems take seconds to import; a command imports what it needs.
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Simulate what equation files define.")
+neuronio_commands = typer.Typer(no_args_is_help=True, help="The NeuronIO data set: inputs and outputs of the layer-5 cell.")
+app.add_typer(neuronio_commands, name="neuronio")
+
+Cell = Annotated[str, typer.Option(help="morphology: stylised, cell1, or the path of a .asc or .swc file")]
+Equations = Annotated[Path, typer.Option(help="the cell's equation file")]
+InputFile = Annotated[Path, typer.Option(help="equation file of the input generator")]
+Backend = Annotated[str, typer.Option(help="simulator: neuron")]
+Step = Annotated[float, typer.Option(help="time step, ms; 0 for NEURON's variable step")]
+Precision = Annotated[str, typer.Option(help="floating-point numbers: float64")]
+
+PUBLISHED_CELL = Path("equations/l5pc/cell.yaml")
+PUBLISHED_INPUTS = Path("equations/inputs_l5.yaml")
+
+
+@app.command()
+def check(file: Path, as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False):
+    """Check an equation file: units, names, bounds; print what it says on one page."""
+    from sims.summary import summarise
+
+    summary = summarise(file)
+    print(json.dumps(summary.figures) if as_json else summary.text)
+
+
+@app.command()
+def l5pc(
+    events: Annotated[Path, typer.Argument(help="EVENTS.npz with event_time_ms, event_channel and optionally event_trial")],
+    out: Annotated[Path, typer.Argument(help="OUT.npz, written whole or not at all")],
+    cell: Cell = "stylised",
+    equations: Equations = PUBLISHED_CELL,
+    backend: Backend = "neuron",
+    dt: Step = 0.025,
+    precision: Precision = "float64",
+    duration: Annotated[int | None, typer.Option(help="ms; by default the last event rounded up to a whole second")] = None,
+):
+    """Simulate the layer-5 pyramidal cell's answer to given input spikes."""
+    from sims import sealed, trials
+    from sims.ground_truth import Setup, Simulator
+
+    setup = Setup(cell, equations, backend, dt, precision).check()
+    given = trials.read_events(events, duration)
+    sealed.check_writable(out)
+    simulator = Simulator(setup)
+    given.check_channels(simulator.channels, events)
+    with _progress(given.trials * given.duration_ms) as bar:
+        recordings = [simulator.run(*given.of(trial), given.duration_ms, bar.update) for trial in range(given.trials)]
+    trials.write_recordings(recordings, out)
+
+
+@neuronio_commands.command()
+def generate(
+    out: Annotated[Path, typer.Argument(help="OUT.nc, written whole or not at all")],
+    seed: Annotated[int, typer.Option(help="of the data set")] = 0,
+    simulations: Annotated[int, typer.Option(help="how many")] = 128,
+    seconds: Annotated[int, typer.Option(help="length of each")] = 6,
+    first: Annotated[int, typer.Option(help="number of the first; simulation k of a seed is the same in any shard")] = 0,
+    cell: Cell = "stylised",
+    equations: Equations = PUBLISHED_CELL,
+    inputs: InputFile = PUBLISHED_INPUTS,
+    backend: Backend = "neuron",
+    dt: Step = 0.025,
+    precision: Precision = "float64",
+):
+    """Generate one shard: draw inputs, simulate the cell, store both."""
+    from sims import ground_truth, neuronio, sealed
+    from sims.stimuli import l5
+
+    setup = ground_truth.Setup(cell, equations, backend, dt, precision).check()
+    sealed.check_writable(out)
+    with _progress(max(0, simulations * seconds) * 1000) as bar:
+        shard = ground_truth.generate(setup, l5.read(inputs), seed, simulations, seconds, first, bar.update)
+    neuronio.write(shard, out)
+
+
+def _progress(milliseconds):
+    return tqdm(total=milliseconds, unit="ms", unit_scale=True, desc="simulated", mininterval=1, file=sys.stderr)
+
+
+def main():
+    """Run the command line; a mistake of the user's is one line and exit code 2."""
+    with refused():
+        app()
+
+
+if __name__ == "__main__":
+    main()

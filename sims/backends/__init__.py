@@ -1,0 +1,1 @@
+"""Simulators that run what the equation files say."""

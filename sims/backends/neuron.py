@@ -1,0 +1,222 @@
+"""Run a cell in NEURON, from mechanisms generated as NMODL.
+
+Every mechanism is compiled by nrnivmodl into a library of its own, kept in a cache under a key of its text and NEURON's version,
+and carries that key in its name: cells with different versions of a channel live in one process, and an edit compiles one file.
+NEURON updates mechanisms that write a concentration before those that read it, so the order of loading does not matter.
+"""
+
+import ctypes.util
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sims.backends.nmodl import generate, nmodl_name
+from sims.cells import morphology
+from sims.mistakes import Mistake
+
+os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui")
+
+PROJECT = Path(__file__).resolve().parents[2]
+# NEURON sends every exponential through a function of its own that guards against overflow and counts errors; the C library's
+# answers the same (infinity) at half the price.
+FLAGS = "-O3 -fno-math-errno -Dhoc_Exp=exp"
+VARIABLE_STEP_TOLERANCE = 1e-3  # NEURON's default absolute tolerance
+
+
+class BackendError(Mistake):
+    """NEURON, or the compiler it needs, cannot do what was asked."""
+
+
+def cache_folder():
+    """Where compiled mechanisms are kept: $DENDRITIC_CACHE, else .cache in the project."""
+    return Path(os.environ.get("DENDRITIC_CACHE", PROJECT / ".cache"))
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """A compiled mechanism.  name: in NEURON.  library: its shared object.  varied: its RANGE parameters."""
+
+    name: str
+    library: Path
+    varied: tuple
+
+
+def compile_mechanisms(cell, fixed_step=True):
+    """Compile what a cell needs and is not in the cache yet, on all cores.
+
+    cell: a Cell.  fixed_step: for a fixed dt, else for CVode's variable step.  Returns {mechanism: Mechanism}.
+    Raises EquationError where an equation has no words in NMODL, BackendError with the compiler's message where it fails.
+    """
+    import neuron
+
+    jobs = {}
+    for name, model in cell.mechanisms.items():
+        unnamed = generate(model, name, cell.varied[name], cell.shell, fixed_step)
+        key = hashlib.sha256(f"{neuron.__version__} {FLAGS} {unnamed}".encode()).hexdigest()[:12]
+        suffix = f"{name}_{key}"
+        text = unnamed.replace(f" {name}\n", f" {suffix}\n", 1)
+        jobs[name] = (Mechanism(suffix, cache_folder() / "neuron" / f"{suffix}.so", cell.varied[name]), text, model.path)
+    missing = [job for job in jobs.values() if not job[0].library.is_file()]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(lambda job: _compile(*job), missing))
+    return {name: job[0] for name, job in jobs.items()}
+
+
+def _compile(mechanism, text, source):
+    mechanism.library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=mechanism.library.parent) as folder:
+        (Path(folder) / f"{mechanism.name}.mod").write_text(text)
+        nrnivmodl = Path(sysconfig.get_path("scripts")) / "nrnivmodl"
+        if shutil.which("g++") is None:
+            raise BackendError("NEURON needs a C++ compiler (g++) to compile mechanisms; none was found")
+        run = subprocess.run([sys.executable, nrnivmodl, "-incflags", FLAGS, "."], cwd=folder, capture_output=True, text=True)
+        built = next(Path(folder).glob("*/libnrnmech.so"), None)
+        if run.returncode != 0 or built is None:
+            message = "\n".join(line for line in (run.stdout + run.stderr).splitlines() if "rror" in line) or run.stderr[-2000:]
+            raise BackendError(f"{source}: NEURON cannot compile the mechanism generated from this file:\n{message}")
+        # A rename is atomic: whoever compiles the same mechanism at the same time puts the same file there.
+        os.replace(built, mechanism.library)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a simulation of one trial gives.
+
+    soma_voltage, nexus_voltage: float64 [ms], mV at t = 0, 1, … ms.  spike_time: [n], ms.
+    trace_time, trace_voltage: the soma's voltage at SAMPLES_PER_MS samples a millisecond.
+    """
+
+    soma_voltage: np.ndarray
+    nexus_voltage: np.ndarray
+    spike_time: np.ndarray
+    trace_time: np.ndarray
+    trace_voltage: np.ndarray
+
+
+SAMPLES_PER_MS = 8
+SPIKE_THRESHOLD = -25.0  # mV
+
+
+def spike_times(time, voltage):
+    """Output spikes: local maxima of the voltage above -25 mV.
+
+    time: [n] ms.  voltage: [n] mV, 8 samples a millisecond.  Returns the samples' times.  Source: Beniaguev et al. 2021.
+    """
+    peak = (voltage[1:-1] > voltage[:-2]) & (voltage[1:-1] >= voltage[2:]) & (voltage[1:-1] > SPIKE_THRESHOLD)
+    return time[1:-1][peak]
+
+
+class NeuronCell:
+    """A live cell in NEURON.
+
+    cell: a Cell.  tree: its Morphology, with the axon's stub.  segments: its Segments.
+    dt: the fixed step in ms, or None for CVode's variable step.
+    """
+
+    def __init__(self, cell, tree, segments, dt=0.025):
+        from neuron import h
+
+        self.h, self.cell, self.segments, self.dt = h, cell, segments, dt
+        self.compiled = compile_mechanisms(cell, fixed_step=dt is not None)
+        for mechanism in self.compiled.values():
+            if not hasattr(h, mechanism.name):
+                h.nrn_load_dll(str(mechanism.library))
+        self.sections = morphology.build(tree)
+        self.live = [segment for section in self.sections for segment in section]
+        self._set_membrane()
+        self.synapses = self._insert()
+        nexus = morphology.nexus(tree)
+        self.soma = self.sections[tree.of("soma")[0]](0.5)
+        self.nexus = self.sections[nexus.section](nexus.x)
+        self.connections = self._connect()
+
+    def _set_membrane(self):
+        capacitance, resistivity = self.cell.membrane(self.segments)
+        for segment, c, ra in zip(self.live, capacitance, resistivity, strict=True):
+            segment.cm = c
+            segment.sec.Ra = ra
+
+    def _insert(self):
+        """Put the mechanisms where they belong; returns {synapse: {segment's index: point process}}."""
+        synapses = {}
+        for name, placement in self.cell.placements(self.segments).items():
+            mechanism, point = self.compiled[name], self.cell.mechanisms[name].kind == "synapse"
+            here = [self.live[i] for i in placement.segments]
+            if point:
+                objects = [getattr(self.h, mechanism.name)(segment) for segment in here]
+                synapses[name] = dict(zip(placement.segments.tolist(), objects, strict=True))
+            else:
+                for section in {segment.sec for segment in here}:
+                    section.insert(mechanism.name)
+                objects = [getattr(segment, mechanism.name) for segment in here]
+            for parameter, values in placement.values.items():
+                for target, value in zip(objects, values.tolist(), strict=True):
+                    setattr(target, nmodl_name(parameter), value)
+        for segment in self.live:
+            for ion, potential in (("k", "E_K"), ("na", "E_Na")):
+                if hasattr(segment, f"e{ion}") and potential in self.cell.reversal_potentials:
+                    setattr(segment, f"e{ion}", self.cell.reversal_potentials[potential])
+        return synapses
+
+    def _connect(self):
+        """A list of NetCons for every channel: excitatory ones of all dendritic segments, then inhibitory ones."""
+        dendritic = self.segments.dendritic.tolist()
+        connections = []
+        for sign in ("excitatory", "inhibitory"):
+            for segment in dendritic:
+                targets = [self.synapses[name][segment] for name in self.cell.inputs[sign] if segment in self.synapses.get(name, {})]
+                connections.append([self.h.NetCon(None, target, 0, 0, 1) for target in targets])
+        return connections
+
+    def run(self, event_time, event_channel, duration_ms, record=None, progress=None):
+        """Simulate one trial.
+
+        event_time: [n] ms.  event_channel: int [n].  duration_ms: whole ms.  record: {name: NEURON reference} of further variables, returned at every internal step.
+        progress: called with the milliseconds that have passed since its last call.
+        Returns a Recording, with the further recordings as a second value where `record` is given.
+        """
+        h = self.h
+        cvode = h.CVode()
+        cvode.active(self.dt is None)
+        if self.dt is None:
+            cvode.atol(VARIABLE_STEP_TOLERANCE)
+        else:
+            h.dt = self.dt
+        traces = {name: h.Vector().record(reference) for name, reference in (record or {}).items()}
+        time = h.Vector().record(h._ref_t)
+        soma, nexus = h.Vector().record(self.soma._ref_v), h.Vector().record(self.nexus._ref_v)
+        events = list(zip(np.asarray(event_time, float).tolist(), np.asarray(event_channel).tolist(), strict=True))
+
+        def deliver():
+            for at, channel in events:
+                for connection in self.connections[channel]:
+                    connection.event(at)
+
+        handler = h.FInitializeHandler(deliver)
+        h.finitialize(self.cell.v_init)
+        shown = 0
+        while h.t < duration_ms - 1e-9:
+            h.fadvance()
+            if progress is not None and h.t >= shown + 100:
+                progress(int(h.t) - shown)
+                shown = int(h.t)
+        if progress is not None:
+            progress(duration_ms - shown)
+        del handler
+        time = np.array(time)
+        voltage, nexus_voltage = np.array(soma), np.array(nexus)
+        whole, fine = np.arange(duration_ms), np.arange(duration_ms * SAMPLES_PER_MS + 1) / SAMPLES_PER_MS
+        fine_voltage = np.interp(fine, time, voltage)
+        recording = Recording(
+            np.interp(whole, time, voltage), np.interp(whole, time, nexus_voltage), spike_times(fine, fine_voltage), fine, fine_voltage
+        )
+        return recording if record is None else (recording, {"time": time} | {name: np.array(v) for name, v in traces.items()})

@@ -1,0 +1,1 @@
+"""Cells: morphologies and what is put on them."""

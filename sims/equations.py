@@ -1,0 +1,428 @@
+"""Read an equation file and check it: file → Model.
+
+A Model holds differential equations, subexpressions in the order in which they can be computed, parameters with exact values,
+events and initial values. What a model may read without defining it, and what it must provide, follows from its `kind`:
+
+| kind    | what it is                                 | may read                           | must provide                        |
+|---------|--------------------------------------------|------------------------------------|-------------------------------------|
+| neuron  | a cell or compartment on its own           | nothing but time                   | a differential equation             |
+| channel | current through a membrane, per area       | v, E_K, E_Na, E_Ca, Ca_i           | one of I, I_K, I_Na, I_Ca, amp/m²   |
+| shell   | an ion's concentration under the membrane  | v, I_Ca                            | dCa_i/dt and E_Ca                   |
+| synapse | current at a point, driven by events       | v                                  | I, amp, and the event `presynaptic` |
+| inputs  | spike trains for the synapses of a cell    | see sims/stimuli/l5.py             | rate and probability                |
+
+Currents of channels and synapses are positive outward, as in NEURON. The format is described in equations/README.md.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from brian2.units import amp, meter, mM, second, volt
+from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
+
+from sims import documents
+from sims.documents import EquationError, Node
+from sims.expressions import (
+    RESERVED,
+    ExactQuantity,
+    Expression,
+    ExpressionError,
+    expression,
+    quantity,
+    unit_dimension,
+    unit_name,
+)
+
+CURRENT_DENSITY = (amp / meter**2).dim
+CONCENTRATION = mM.dim
+IONIC_CURRENTS = ("I", "I_K", "I_Na", "I_Ca")
+SURROUNDINGS = {
+    "neuron": {"t": second.dim},
+    "channel": {"v": volt.dim, "E_K": volt.dim, "E_Na": volt.dim, "E_Ca": volt.dim, "Ca_i": CONCENTRATION},
+    "shell": {"v": volt.dim, "I_Ca": CURRENT_DENSITY},
+    "synapse": {"v": volt.dim},
+    "inputs": {
+        "length": meter.dim, "total_weight": meter.dim, "drive": (1 / second).dim, "gain": DIMENSIONLESS, "dt": second.dim,
+    },
+}  # fmt: skip
+MODEL_KEYS = ("kind", "description", "reference", "equations", "parameters", "events", "initial", "integration", "choices", "trees")
+INTEGRATION = ("exponential_euler", "euler", "exact")
+EQUATION = re.compile(r"(?P<left>[^=]+)=(?!=)(?P<right>.*):(?P<unit>[^:]*)$")
+STATEMENT = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<operator>\+=|-=|\*=|/=|=(?!=))\s*(?P<right>.+)$")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number that a person may change: an exact value, bounds for fitting (or None) and whether it is fitted."""
+
+    name: str
+    value: ExactQuantity
+    bounds: tuple | None = None
+    fit: bool = False
+    description: str = ""
+    node: Node = field(compare=False, default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Equation:
+    """`d name/dt = expression` where `differential`, else the subexpression `name = expression`; dimension: of `name`."""
+
+    name: str
+    differential: bool
+    expression: Expression
+    dimension: Dimension
+    node: Node = field(compare=False, default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What an event does to one variable, such as `s += ds`."""
+
+    name: str
+    operator: str
+    expression: Expression
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checked equation file.
+
+    states: differential equations by variable.  subexpressions: by variable, in an order in which they can be computed.
+    parameters, events ({event: tuple of Statements}) and initial values ({state: Expression}) by name.
+    extra: the sections `choices` and `trees` of input files, as Nodes.
+    """
+
+    path: Path = field(compare=False)
+    kind: str
+    description: str
+    reference: str
+    states: dict
+    subexpressions: dict
+    parameters: dict
+    events: dict
+    initial: dict
+    integration: str
+    extra: dict
+
+    @cached_property
+    def constants(self):
+        """Names of the subexpressions that depend on parameters alone; they need computing once."""
+        constant = set()
+        for name, equation in self.subexpressions.items():
+            if equation.expression.names <= constant | set(self.parameters):
+                constant.add(name)
+        return constant
+
+    @property
+    def digest(self):
+        """Hash of all that the model computes; comments, descriptions and bounds do not enter."""
+        return content_digest(
+            {
+                "kind": self.kind,
+                "equations": {e.name: [e.differential, e.expression.text] for e in (*self.states.values(), *self.subexpressions.values())},
+                "parameters": {p.name: str(p.value.value) for p in self.parameters.values()},
+                "events": {name: [[s.name, s.operator, s.expression.text] for s in body] for name, body in self.events.items()},
+                "initial": {name: start.text for name, start in self.initial.items()},
+                "integration": self.integration,
+                "extra": {name: plain(node) for name, node in self.extra.items()},
+            }
+        )
+
+    def values(self, **overrides):
+        """Parameters' values in SI units, with overrides by name."""
+        return {name: parameter.value.si for name, parameter in self.parameters.items()} | overrides
+
+    def compute(self, values, names=None):
+        """Evaluate subexpressions.
+
+        values: {name: number or array, SI} of parameters, states and surroundings.  names: which are wanted (default: all).
+        Returns {name: value} of the wanted subexpressions.
+        """
+        values = dict(values)
+        needed = set(self.subexpressions) if names is None else self.needs(names)
+        for name, equation in self.subexpressions.items():
+            if name in needed:
+                values[name] = equation.expression.evaluate(values)
+        return {name: values[name] for name in (self.subexpressions if names is None else names)}
+
+    def derivative(self, name, values):
+        """The right-hand side of a state's differential equation, SI units; values as for `compute`."""
+        text = self.states[name].expression
+        needed = [other for other in text.names if other in self.subexpressions]
+        return text.evaluate({**values, **self.compute(values, needed)} if needed else values)
+
+    def needs(self, names):
+        """All names that a set of names depends on, itself included."""
+        needed = set(names)
+        for name in reversed(self.subexpressions):
+            if name in needed:
+                needed |= self.subexpressions[name].expression.names
+        return needed
+
+
+def content_digest(content):
+    """SHA-256, hexadecimal, of plain data in canonical JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def plain(node):
+    """A Node's content without the places."""
+    if isinstance(node.value, dict):
+        return {key: plain(entry) for key, entry in node.value.items()}
+    if isinstance(node.value, list):
+        return [plain(entry) for entry in node.value]
+    return node.value
+
+
+def read(path):
+    """Read and check an equation file with all that it extends.
+
+    Returns a Model.  Raises EquationError, whose text names file, line and cause.
+    """
+    document = documents.read(path)
+    return model(document)
+
+
+def model(document):
+    """The Model in a document that `documents.read` returned; errors as in `read`."""
+    entries = document.mapping("an equation file", MODEL_KEYS)
+    kind_node = entries.get("kind", Node("neuron", document.path, document.line))
+    kind = kind_node.text("the kind of model")
+    if kind not in SURROUNDINGS:
+        raise kind_node.error(f"unknown kind '{kind}'; expected one of: {', '.join(SURROUNDINGS)}, cell")
+    parameters = {
+        name: _parameter(name, node)
+        for name, node in _section(entries, "parameters").items()
+        if node.value is not None
+    }
+    split = {
+        name: _split(name, node) for name, node in _section(entries, "equations").items() if node.value is not None
+    }
+    for name, (node, *_) in split.items():
+        if name in parameters:
+            raise node.error(f"'{name}' is both an equation and a parameter")
+    dimensions = SURROUNDINGS[kind] | {name: p.value.dimension for name, p in parameters.items()}
+    dimensions |= {name: dimension for name, (_, _, _, dimension) in split.items()}
+    equations = {name: _equation(name, *parts, dimensions) for name, parts in split.items()}
+    states = {name: equation for name, equation in equations.items() if equation.differential}
+    subexpressions = _ordered({name: equation for name, equation in equations.items() if not equation.differential})
+    found = Model(
+        path=document.path,
+        kind=kind,
+        description=_text(entries, "description"),
+        reference=_text(entries, "reference"),
+        states=states,
+        subexpressions=subexpressions,
+        parameters=parameters,
+        events={
+            name: _event(name, node, states, dimensions)
+            for name, node in _section(entries, "events").items()
+            if node.value is not None
+        },
+        initial={
+            name: _initial(name, node, states, dimensions)
+            for name, node in _section(entries, "initial").items()
+            if node.value is not None
+        },
+        integration=_integration(entries),
+        extra={name: entries[name] for name in ("choices", "trees") if name in entries and kind == "inputs"},
+    )
+    _check_kind(found, document)
+    _check_names_are_used(found)
+    return found
+
+
+def located_expression(node, text, dimensions, expected=None, what="the expression"):
+    """An Expression whose errors name the place; `expected` is the dimension it must have."""
+    try:
+        found = expression(text, dimensions)
+    except ExpressionError as error:
+        raise node.error(str(error)) from None
+    if expected is not None and found.dimension is not expected:
+        raise node.error(f"{what} has the unit {unit_name(found.dimension)}, expected {unit_name(expected)}")
+    return found
+
+
+def located_quantity(node, what, expected=None):
+    """An ExactQuantity whose errors name the place; `expected` is the dimension it must have."""
+    try:
+        found = quantity(node.text(what))
+    except ExpressionError as error:
+        raise node.error(f"{what}: {error}") from None
+    if expected is not None and found.dimension is not expected:
+        raise node.error(f"{what} has the unit {unit_name(found.dimension)}, expected {unit_name(expected)}")
+    return found
+
+
+def _section(entries, name):
+    return entries[name].mapping(f"`{name}`") if name in entries and entries[name].value is not None else {}
+
+
+def _text(entries, name):
+    return " ".join(entries[name].text(f"`{name}`").split()) if name in entries else ""
+
+
+def _check_new_name(name, node):
+    if not name.isidentifier() or name.startswith("_"):
+        raise node.error(f"'{name}' is not a name; use letters, digits and underscores")
+    if name in RESERVED:
+        raise node.error(f"'{name}' is a unit, a function or a constant, and cannot name anything else")
+
+
+def _parameter(name, node):
+    _check_new_name(name, node)
+    entries = node.mapping(f"parameter '{name}'", ("value", "bounds", "fit", "description"))
+    if "value" not in entries:
+        raise node.error(f"parameter '{name}' has no value; write {name}: {{value: 15}} with its unit")
+    value = located_quantity(entries["value"], f"parameter '{name}'")
+    bounds = None
+    if "bounds" in entries and entries["bounds"].value is not None:
+        pair = entries["bounds"].sequence(f"the bounds of '{name}'")
+        if len(pair) != 2:
+            raise entries["bounds"].error(f"the bounds of '{name}' must be [lowest, highest], found {len(pair)} values")
+        bounds = tuple(located_quantity(entry, f"a bound of '{name}'", value.dimension) for entry in pair)
+        if bounds[0].value >= bounds[1].value:
+            raise entries["bounds"].error(f"the bounds of '{name}' must ascend, found [{bounds[0]}, {bounds[1]}]")
+    fit = entries["fit"].text(f"`fit` of '{name}'") if "fit" in entries else "false"
+    if fit not in ("true", "false"):
+        raise entries["fit"].error(f"`fit` of '{name}' must be true or false, found '{fit}'")
+    if fit == "true" and bounds is None:
+        raise entries["fit"].error(f"parameter '{name}' is marked fit but has no bounds")
+    return Parameter(name, value, bounds, fit == "true", _text(entries, "description"), node)
+
+
+def _split(name, node):
+    """(node, differential, expression's text, dimension) of one line of the equations block."""
+    _check_new_name(name, node)
+    text = node.text(f"the equation of '{name}'")
+    match = EQUATION.match(text)
+    if match is None:
+        raise node.error(f"expected `{text.split('=')[0].strip()} = expression : unit`, found '{text[:80]}'")
+    differential = documents.DEFINITION.match(text)["state"] is not None
+    try:
+        dimension = unit_dimension(match["unit"].strip())
+    except ExpressionError as error:
+        raise node.error(f"the unit of '{name}': {error}") from None
+    return node, differential, match["right"].strip(), dimension
+
+
+def _equation(name, node, differential, text, dimension, dimensions):
+    expected = dimension / second.dim if differential else dimension
+    what = f"the right-hand side of {'d' + name + '/dt' if differential else name}"
+    return Equation(name, differential, located_expression(node, text, dimensions, expected, what), dimension, node)
+
+
+def _ordered(subexpressions):
+    """The subexpressions, each after those it reads; a circle is an error."""
+    ordered, waiting = {}, []
+
+    def place(name):
+        if name in ordered:
+            return
+        if name in waiting:
+            circle = " → ".join([*waiting[waiting.index(name) :], name])
+            raise subexpressions[name].node.error(f"'{name}' is defined by itself: {circle}")
+        waiting.append(name)
+        for other in sorted(subexpressions[name].expression.names & set(subexpressions)):
+            place(other)
+        waiting.remove(name)
+        ordered[name] = subexpressions[name]
+
+    for name in subexpressions:
+        try:
+            place(name)
+        except RecursionError:
+            raise subexpressions[name].node.error(f"'{name}' depends on too long a chain of equations") from None
+    return ordered
+
+
+def _event(event, node, states, dimensions):
+    statements = []
+    for text in re.split(r"[;\n]", node.text(f"the event '{event}'")):
+        if not text.strip():
+            continue
+        match = STATEMENT.match(text)
+        if match is None:
+            raise node.error(f"event '{event}': expected a statement such as `s += ds`, found '{text.strip()[:80]}'")
+        name, operator = match["name"], match["operator"]
+        if name not in states:
+            raise node.error(f"event '{event}' changes '{name}', which has no differential equation")
+        expected = dimensions[name] if operator in ("=", "+=", "-=") else DIMENSIONLESS
+        right = located_expression(node, match["right"].strip(), dimensions, expected, f"what event '{event}' does to '{name}'")
+        statements.append(Statement(name, operator, right))
+    return tuple(statements)
+
+
+def _initial(name, node, states, dimensions):
+    if name not in states:
+        raise node.error(f"an initial value for '{name}', which has no differential equation")
+    return located_expression(node, node.text(f"the initial value of '{name}'"), dimensions, dimensions[name], f"the initial {name}")
+
+
+def _integration(entries):
+    if "integration" not in entries:
+        return "exponential_euler"
+    node = entries["integration"]
+    scheme = node.text("`integration`")
+    if scheme not in INTEGRATION:
+        raise node.error(f"unknown integration scheme '{scheme}'; expected one of: {', '.join(INTEGRATION)}")
+    return scheme
+
+
+def _check_kind(found, document):
+    """Whether the model provides what its kind promises."""
+    defined = {**found.subexpressions, **found.states}
+
+    def provides(name, dimension):
+        if name not in defined:
+            raise document.error(f"a {found.kind} must define {name}; this one defines {', '.join(defined) or 'nothing'}")
+        if defined[name].dimension is not dimension:
+            raise defined[name].node.error(
+                f"{name} has the unit {unit_name(defined[name].dimension)}; in a {found.kind} it must be {unit_name(dimension)}"
+            )
+
+    for name in SURROUNDINGS[found.kind]:
+        if name in defined or name in found.parameters:
+            node = (defined.get(name) or found.parameters[name]).node
+            raise node.error(f"'{name}' is given to a {found.kind} from outside and cannot be defined here")
+    match found.kind:
+        case "neuron" if not found.states:
+            raise document.error("a neuron needs at least one differential equation")
+        case "channel":
+            currents = [name for name in IONIC_CURRENTS if name in found.subexpressions]
+            if len(currents) != 1:
+                raise document.error(f"a channel must define exactly one of {', '.join(IONIC_CURRENTS)}; this one defines {currents or 'none'}")
+            provides(currents[0], CURRENT_DENSITY)
+        case "shell":
+            provides("Ca_i", CONCENTRATION)
+            provides("E_Ca", volt.dim)
+            if "Ca_i" not in found.states:
+                raise defined["Ca_i"].node.error("a shell must define dCa_i/dt")
+        case "synapse":
+            provides("I", amp.dim)
+            if set(found.events) != {"presynaptic"}:
+                raise document.error("a synapse must have the event `presynaptic` and no other")
+        case "inputs":
+            provides("weight", meter.dim)
+            provides("rate", (1 / second).dim)
+            provides("probability", DIMENSIONLESS)
+
+
+def _check_names_are_used(found):
+    """A parameter that nothing reads is a spelling mistake, in the file or in what extends it."""
+    used = set()
+    for equation in (*found.states.values(), *found.subexpressions.values()):
+        used |= equation.expression.names
+    for body in found.events.values():
+        used |= {name for statement in body for name in statement.expression.names}
+    used |= {name for start in found.initial.values() for name in start.names}
+    for name, parameter in found.parameters.items():
+        if name not in used and found.kind != "inputs":
+            raise parameter.node.error(f"nothing in this model uses the parameter '{name}'")
+
+
+__all__ = ["Equation", "EquationError", "Model", "Parameter", "Statement", "content_digest", "model", "read"]

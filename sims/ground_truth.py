@@ -1,0 +1,155 @@
+"""Ground truth: a cell file, a morphology and a backend → simulations of the layer-5 cell, one trial or a whole shard.
+
+Source of the protocol: Beniaguev, Segev & London 2021, Neuron 109:2727 (NeuronIO).
+"""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from sims import neuronio
+from sims.cells import l5pc, morphology
+from sims.equations import content_digest
+from sims.mistakes import Mistake
+from sims.stimuli import l5
+
+BACKENDS = ("neuron",)
+LARGEST_TIME_MS = 65_535  # event times are uint16
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+class RequestError(Mistake):
+    """A simulation that cannot be: names the option, what was found and what was expected."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that decides what a simulation gives, besides its inputs.
+
+    cell: name or path of the morphology.  cell_file: the cell's equation file.  dt: ms, 0 for NEURON's variable step.
+    """
+
+    cell: str = "stylised"
+    cell_file: Path = l5pc.PUBLISHED
+    backend: str = "neuron"
+    dt: float = 0.025
+    precision: str = "float64"
+
+    def check(self):
+        """Raise RequestError where an option has no meaning."""
+        if self.backend not in BACKENDS:
+            raise RequestError(f"--backend: found '{self.backend}', expected one of: {', '.join(BACKENDS)}")
+        if self.precision != "float64":
+            raise RequestError(f"--precision: found '{self.precision}', but NEURON computes in float64 only")
+        if not (np.isfinite(self.dt) and 0 <= self.dt <= 1):
+            raise RequestError(f"--dt: found {self.dt}, expected a step of at most 1 ms, or 0 for a variable one")
+        return self
+
+
+class Simulator:
+    """A cell ready to run trials.
+
+    Attributes: cell (a Cell), morphology, segments (a table over compartments), channels (number of input channels).
+    """
+
+    def __init__(self, setup):
+        from sims.backends.neuron import NeuronCell
+
+        self.setup = setup.check()
+        self.cell = l5pc.read(setup.cell_file)
+        self.morphology = morphology.with_axon_stub(morphology.load(morphology.find(setup.cell)))
+        self.segments = morphology.segments(self.morphology)
+        self.channels = 2 * len(self.segments.dendritic)
+        self._live = NeuronCell(self.cell, self.morphology, self.segments, setup.dt or None)
+
+    def run(self, event_time, event_channel, duration_ms, progress=None):
+        """Simulate one trial; see NeuronCell.run.  progress: called with the milliseconds that have passed."""
+        return self._live.run(event_time, event_channel, duration_ms, progress=progress)
+
+
+def code_version():
+    """The version of this project's code: the package's, and the commit where the checkout is a git one."""
+    try:
+        released = version("dendritic-memory")
+    except PackageNotFoundError:
+        released = next(
+            line.split('"')[1] for line in (PROJECT / "pyproject.toml").read_text().splitlines() if line.startswith("version")
+        )
+    return f"{released}+{_commit()}" if _commit() else released
+
+
+@cache
+def _commit():
+    try:
+        run = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=PROJECT, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return run.stdout.strip() if run.returncode == 0 else ""
+
+
+def generate(setup, inputs, seed, simulations, seconds, first=0, progress=None):
+    """Simulate a shard of the NeuronIO data set.
+
+    setup: a Setup.  inputs: Inputs (sims.stimuli.l5).  seed: of the data set.  simulations: how many, numbered from `first`;
+    a simulation depends on the seed and its number alone.  seconds: length of each, whole.
+    progress: called with the milliseconds simulated since its last call.
+    Returns a Shard.  Raises RequestError for impossible options, EquationError and BackendError for the cell's files.
+    """
+    for name, value, lowest in (("--simulations", simulations, 1), ("--seconds", seconds, 1), ("--seed", seed, 0), ("--first", first, 0)):
+        if value < lowest:
+            raise RequestError(f"{name}: found {value}, expected at least {lowest}")
+    milliseconds = seconds * 1000
+    if milliseconds > LARGEST_TIME_MS:
+        raise RequestError(f"--seconds: found {seconds}, expected at most {LARGEST_TIME_MS // 1000} (event times are stored in 16 bits)")
+    simulator = Simulator(setup)
+    voltages, events, spikes = [], [], []
+    for simulation in range(first, first + simulations):
+        event_time, event_channel = l5.draw(inputs, simulator.segments, milliseconds, seed, simulation)
+        recording = simulator.run(event_time, event_channel, milliseconds, progress)
+        voltages.append(recording.soma_voltage.astype(np.float32))
+        events.append((event_time, event_channel))
+        spikes.append(recording.spike_time.astype(np.float32))
+    segments, dendritic = simulator.segments, simulator.segments.dendritic
+    return neuronio.Shard(
+        soma_voltage=np.stack(voltages),
+        event_time=np.concatenate([time for time, _ in events]),
+        event_channel=np.concatenate([channel for _, channel in events]),
+        event_start=_starts([len(time) for time, _ in events]),
+        spike_time=np.concatenate(spikes),
+        spike_start=_starts([len(times) for times in spikes]),
+        segment=np.tile(np.arange(len(dendritic), dtype=np.int32), 2),
+        region=np.tile(segments.region[dendritic], 2),
+        path_distance=np.tile(segments.soma_distance[dendritic].astype(np.float32), 2),
+        sign=np.repeat(np.array([1, -1], np.int8), len(dendritic)),
+        attributes={
+            "seed": seed,
+            "first_simulation": first,
+            "code_version": code_version(),
+            "equations_digest": content_digest([simulator.cell.digest, inputs.digest]),
+            "cell": simulator.morphology.name,
+            "backend": setup.backend,
+            "dt_ms": float(setup.dt),
+            "precision": setup.precision,
+            "generator": _generator_card(inputs),
+        },
+    )
+
+
+def _starts(lengths):
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _generator_card(inputs):
+    """The generator's ranges as JSON, for the shard's attributes."""
+    ranges = {
+        "hold_ms": inputs.hold.tolist(),
+        "smoothing_ms": inputs.smoothing.tolist(),
+        "drives_Hz": inputs.drives,
+        "parameters": {name: str(parameter.value) for name, parameter in inputs.model.parameters.items()},
+    }
+    return json.dumps(ranges, sort_keys=True)

@@ -1,0 +1,1 @@
+"""Generators of what a simulated neuron is given as input."""
