@@ -139,27 +139,26 @@ class Model:
     def compute(self, values, names=None):
         """Evaluate subexpressions.
 
-        values: {name: number or array, SI} of parameters, states and surroundings.  names: which are wanted (default: all).
-        Returns {name: value} of the wanted subexpressions.
+        values: {name: number or array, SI} of parameters, states and surroundings; a subexpression given here is taken as it is.
+        names: which are wanted (default: all).  Returns {name: value} of the wanted subexpressions.
         """
-        values = dict(values)
-        needed = set(self.subexpressions) if names is None else self.needs(names)
+        names = self.subexpressions if names is None else names
+        needed, known = self.needs(names, values), dict(values)
         for name, equation in self.subexpressions.items():
-            if name in needed:
-                values[name] = equation.expression.evaluate(values)
-        return {name: values[name] for name in (self.subexpressions if names is None else names)}
+            if name in needed and name not in values:
+                known[name] = equation.expression.evaluate(known)
+        return {name: known[name] for name in names}
 
     def derivative(self, name, values):
         """The right-hand side of a state's differential equation, SI units; values as for `compute`."""
-        text = self.states[name].expression
-        needed = [other for other in text.names if other in self.subexpressions]
-        return text.evaluate({**values, **self.compute(values, needed)} if needed else values)
+        right = self.states[name].expression
+        return right.evaluate({**values, **self.compute(values, right.names & set(self.subexpressions))})
 
-    def needs(self, names):
-        """All names that a set of names depends on, itself included."""
+    def needs(self, names, given=()):
+        """All names that a set of names depends on, itself included; nothing is looked up behind what is given."""
         needed = set(names)
         for name in reversed(self.subexpressions):
-            if name in needed:
+            if name in needed and name not in given:
                 needed |= self.subexpressions[name].expression.names
         return needed
 

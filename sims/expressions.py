@@ -10,11 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
-
-with warnings.catch_warnings():
-    # On Linux, Brian2's look for Microsoft's compiler makes setuptools complain.
-    warnings.filterwarnings("ignore", message="_get_vc_env is private")
-    from brian2.core.functions import DEFAULT_FUNCTIONS
+from brian2.core.functions import DEFAULT_FUNCTIONS
 from brian2.core.namespace import DEFAULT_UNITS
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.parsing.rendering import NodeRenderer

@@ -43,7 +43,7 @@ class SwcPoint(NamedTuple):
 
 
 class Contour(NamedTuple):
-    """A soma's contour in a Neurolucida file: the line of its name, its depth in parentheses, its points (x, y, z; µm)."""
+    """A soma's contour in a Neurolucida file: the line of its name, its depth in parentheses, its points in µm."""
 
     line: int
     depth: int

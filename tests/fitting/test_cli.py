@@ -41,7 +41,7 @@ def test_a_fit_learns_the_leaky_cell(fitted):
 
 @pytest.mark.slow
 def test_a_longer_fit_finds_the_spikes_too(shards, tmp_path):
-    assert call(*fit_arguments(shards, tmp_path / "fit", steps=160)).exit_code == 0
+    assert call(*fit_arguments(shards, tmp_path / "fit", steps=250)).exit_code == 0
     with open(tmp_path / "fit" / "history.csv", newline="") as file:
         assert max(float(row["valid_auc"]) for row in csv.DictReader(file)) > 0.75
 
