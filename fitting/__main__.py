@@ -4,7 +4,6 @@ Bad input ends with one line on stderr and exit code 2. torch takes seconds to i
 need.
 """
 
-import contextlib
 import json
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fitting import Mistake
+from sims.mistakes import refused
 
 app = typer.Typer(
     help="Fit models to tasks, score and describe them.",
@@ -51,7 +50,7 @@ def fit(
     threads: Threads = 1,
 ):
     """Fit MODEL to TASK."""
-    with _refusals():
+    with refused():
         from fitting import gradient, models, settings, tasks
 
         _use_threads(threads)
@@ -108,7 +107,7 @@ def evaluate(
     threads: Threads = 1,
 ):
     """Score a fit on data and write its metrics."""
-    with _refusals():
+    with refused():
         import io
 
         import numpy as np
@@ -116,9 +115,8 @@ def evaluate(
         from fitting import gradient, models, settings, tasks
         from sims import sealed
 
-        for option, path in (("--out", out), ("--predictions", predictions)):
-            if path is not None and not path.parent.is_dir():
-                raise Mistake(f"{option} {path}: found no folder {path.parent}, expected it to exist")
+        for path in filter(None, (out, predictions)):
+            sealed.check_writable(path)
         _use_threads(threads)
         model, config = gradient.load(folder, models.find)
         task_class = tasks.find(config.get("task"))
@@ -160,7 +158,7 @@ def describe(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object.")] = False,
 ):
     """Count a model's parameters, next to what its paper prints."""
-    with _refusals():
+    with refused():
         from fitting import models, settings
 
         model_class = models.find(model)
@@ -175,20 +173,6 @@ def describe(
         )
         if as_json:
             typer.echo(json.dumps({"model": model, "settings": settings.as_plain(chosen), **count}))
-
-
-@contextlib.contextmanager
-def _refusals():
-    """Turn mistakes of the person at the keyboard into one line and exit code 2."""
-    try:
-        yield
-    except (Mistake, OSError) as error:
-        if isinstance(error, OSError):
-            if error.filename is None:  # not about a file anyone named
-                raise
-            error = f"{error.filename}: {error.strerror}"
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(2) from None
 
 
 def _sources(paths):

@@ -26,9 +26,9 @@ import torch
 import yaml
 from tqdm import tqdm
 
-from fitting import Mistake
 from fitting.settings import require, restore
 from sims import sealed
+from sims.mistakes import Mistake
 
 # One random stream for each purpose: SeedSequence(seed, spawn_key=(purpose, index)).
 _INITIAL_WEIGHTS, _BATCHES, _NOISE = range(3)

@@ -4,7 +4,7 @@ import types
 from dataclasses import asdict, fields, replace
 from typing import Literal, Union, get_args, get_origin, get_type_hints
 
-from fitting import Mistake
+from sims.mistakes import Mistake
 
 
 class SettingError(Mistake):

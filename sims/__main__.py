@@ -11,8 +11,15 @@ from tqdm import tqdm
 from sims.mistakes import refused
 
 # Simulators and unit systems take seconds to import; a command imports what it needs.
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Simulate what equation files define.")
-neuronio_commands = typer.Typer(no_args_is_help=True, help="The NeuronIO data set: inputs and outputs of the layer-5 cell.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Simulate what equation files define.",
+)
+neuronio_commands = typer.Typer(
+    no_args_is_help=True, help="The NeuronIO data set: inputs and outputs of the layer-5 cell."
+)
 app.add_typer(neuronio_commands, name="neuronio")
 
 Cell = Annotated[str, typer.Option(help="morphology: stylised, cell1, or the path of a .asc or .swc file")]
@@ -37,14 +44,18 @@ def check(file: Path, as_json: Annotated[bool, typer.Option("--json", help="prin
 
 @app.command()
 def l5pc(
-    events: Annotated[Path, typer.Argument(help="EVENTS.npz with event_time_ms, event_channel and optionally event_trial")],
+    events: Annotated[
+        Path, typer.Argument(help="EVENTS.npz with event_time_ms, event_channel and optionally event_trial")
+    ],
     out: Annotated[Path, typer.Argument(help="OUT.npz, written whole or not at all")],
     cell: Cell = "stylised",
     equations: Equations = PUBLISHED_CELL,
     backend: Backend = "neuron",
     dt: Step = 0.025,
     precision: Precision = "float64",
-    duration: Annotated[int | None, typer.Option(help="ms; by default the last event rounded up to a whole second")] = None,
+    duration: Annotated[
+        int | None, typer.Option(help="ms; by default the last event rounded up to a whole second")
+    ] = None,
 ):
     """Simulate the layer-5 pyramidal cell's answer to given input spikes."""
     from sims import sealed, trials
@@ -66,7 +77,9 @@ def generate(
     seed: Annotated[int, typer.Option(help="of the data set")] = 0,
     simulations: Annotated[int, typer.Option(help="how many")] = 128,
     seconds: Annotated[int, typer.Option(help="length of each")] = 6,
-    first: Annotated[int, typer.Option(help="number of the first; simulation k of a seed is the same in any shard")] = 0,
+    first: Annotated[
+        int, typer.Option(help="number of the first; simulation k of a seed is the same in any shard")
+    ] = 0,
     cell: Cell = "stylised",
     equations: Equations = PUBLISHED_CELL,
     inputs: InputFile = PUBLISHED_INPUTS,

@@ -1,7 +1,8 @@
 """YAML documents that remember where each value was written, and that extend one another.
 
-A file is data: it is composed, never constructed, so no tag, anchor or scalar in it can run anything. Every scalar stays the text
-its author typed (`1e-4` is a string to YAML 1.1 and a number to a scientist), with its file and line for error messages.
+A file is data: it is composed, never constructed, so no tag, anchor or scalar in it can run anything. Every scalar
+stays the text its author typed (`1e-4` is a string to YAML 1.1 and a number to a scientist), with its file and line for
+error messages.
 """
 
 import re
@@ -72,8 +73,8 @@ class Node:
 def read(path):
     """Read an equation file with everything it extends.
 
-    path: a YAML file. Its `extends` names a file relative to itself; mappings are merged key by key, the `equations` block by
-    left-hand sides, all else is replaced; a null removes what it names (and stays visible as a null).
+    path: a YAML file. Its `extends` names a file relative to itself; mappings are merged key by key, the `equations`
+    block by left-hand sides, all else is replaced; a null removes what it names (and stays visible as a null).
     Returns the merged document, a Node that holds a dict without the key `extends`.
     Raises EquationError where a file is missing, unreadable, not YAML, malformed, or extends itself.
     """
@@ -140,7 +141,9 @@ def _compose(path):
     except OSError as error:
         raise EquationError(f"{path}:1: cannot read this equation file: {error.strerror}") from None
     if len(raw) > LARGEST_FILE_BYTES:
-        raise EquationError(f"{path}:1: {len(raw)} bytes are too many for an equation file (at most {LARGEST_FILE_BYTES})")
+        raise EquationError(
+            f"{path}:1: {len(raw)} bytes are too many for an equation file (at most {LARGEST_FILE_BYTES})"
+        )
     try:
         root = yaml.compose(raw.decode("utf-8"), Loader=yaml.SafeLoader)
     except UnicodeDecodeError as error:
@@ -164,7 +167,9 @@ def _compose(path):
 def _place(node, path, seen):
     line = node.start_mark.line + 1
     if id(node) in seen:
-        raise EquationError(f"{path}:{line}: anchors and aliases (& and *) are not used in equation files; use `extends`")
+        raise EquationError(
+            f"{path}:{line}: anchors and aliases (& and *) are not used in equation files; use `extends`"
+        )
     seen.add(id(node))
     if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
         raise EquationError(f"{path}:{line}: the tag '{node.tag}' is not allowed; an equation file holds plain data")

@@ -1,15 +1,16 @@
 """Read an equation file and check it: file → Model.
 
-A Model holds differential equations, subexpressions in the order in which they can be computed, parameters with exact values,
-events and initial values. What a model may read without defining it, and what it must provide, follows from its `kind`:
+A Model holds differential equations, subexpressions in the order in which they can be computed, parameters with exact
+values, events and initial values. What a model may read without defining it, and what it must provide, follows from its
+`kind`:
 
-| kind    | what it is                                 | may read                           | must provide                        |
-|---------|--------------------------------------------|------------------------------------|-------------------------------------|
-| neuron  | a cell or compartment on its own           | nothing but time                   | a differential equation             |
-| channel | current through a membrane, per area       | v, E_K, E_Na, E_Ca, Ca_i           | one of I, I_K, I_Na, I_Ca, amp/m²   |
-| shell   | an ion's concentration under the membrane  | v, I_Ca                            | dCa_i/dt and E_Ca                   |
-| synapse | current at a point, driven by events       | v                                  | I, amp, and the event `presynaptic` |
-| inputs  | spike trains for the synapses of a cell    | see sims/stimuli/l5.py             | rate and probability                |
+| kind    | what it is                            | may read                 | must provide                        |
+|---------|---------------------------------------|--------------------------|-------------------------------------|
+| neuron  | a cell or compartment on its own      | nothing but time         | a differential equation             |
+| channel | current through a membrane, per area  | v, E_K, E_Na, E_Ca, Ca_i | one of I, I_K, I_Na, I_Ca, amp/m²   |
+| shell   | calcium under the membrane            | v, I_Ca                  | dCa_i/dt and E_Ca                   |
+| synapse | current at a point, driven by events  | v                        | I, amp, and the event `presynaptic` |
+| inputs  | spike trains for a cell's synapses    | see sims/stimuli/l5.py   | weight, rate and probability        |
 
 Currents of channels and synapses are positive outward, as in NEURON. The format is described in equations/README.md.
 """
@@ -46,10 +47,22 @@ SURROUNDINGS = {
     "shell": {"v": volt.dim, "I_Ca": CURRENT_DENSITY},
     "synapse": {"v": volt.dim},
     "inputs": {
-        "length": meter.dim, "total_weight": meter.dim, "drive": (1 / second).dim, "gain": DIMENSIONLESS, "dt": second.dim,
+        "length": meter.dim, "total_weight": meter.dim, "drive": (1 / second).dim, "gain": DIMENSIONLESS,
+        "dt": second.dim,
     },
 }  # fmt: skip
-MODEL_KEYS = ("kind", "description", "reference", "equations", "parameters", "events", "initial", "integration", "choices", "trees")
+MODEL_KEYS = (
+    "kind",
+    "description",
+    "reference",
+    "equations",
+    "parameters",
+    "events",
+    "initial",
+    "integration",
+    "choices",
+    "trees",
+)
 INTEGRATION = ("exponential_euler", "euler", "exact")
 EQUATION = re.compile(r"(?P<left>[^=]+)=(?!=)(?P<right>.*):(?P<unit>[^:]*)$")
 STATEMENT = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<operator>\+=|-=|\*=|/=|=(?!=))\s*(?P<right>.+)$")
@@ -69,7 +82,10 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Equation:
-    """`d name/dt = expression` where `differential`, else the subexpression `name = expression`; dimension: of `name`."""
+    """`d name/dt = expression` where `differential`, else the subexpression `name = expression`;
+
+    dimension: of `name`.
+    """
 
     name: str
     differential: bool
@@ -123,9 +139,14 @@ class Model:
         return content_digest(
             {
                 "kind": self.kind,
-                "equations": {e.name: [e.differential, e.expression.text] for e in (*self.states.values(), *self.subexpressions.values())},
+                "equations": {
+                    e.name: [e.differential, e.expression.text]
+                    for e in (*self.states.values(), *self.subexpressions.values())
+                },
                 "parameters": {p.name: str(p.value.value) for p in self.parameters.values()},
-                "events": {name: [[s.name, s.operator, s.expression.text] for s in body] for name, body in self.events.items()},
+                "events": {
+                    name: [[s.name, s.operator, s.expression.text] for s in body] for name, body in self.events.items()
+                },
                 "initial": {name: start.text for name, start in self.initial.items()},
                 "integration": self.integration,
                 "extra": {name: plain(node) for name, node in self.extra.items()},
@@ -139,8 +160,8 @@ class Model:
     def compute(self, values, names=None):
         """Evaluate subexpressions.
 
-        values: {name: number or array, SI} of parameters, states and surroundings; a subexpression given here is taken as it is.
-        names: which are wanted (default: all).  Returns {name: value} of the wanted subexpressions.
+        values: {name: number or array, SI} of parameters, states and surroundings; a subexpression given here is taken
+        as it is. names: which are wanted (default: all).  Returns {name: value} of the wanted subexpressions.
         """
         names = self.subexpressions if names is None else names
         needed, known = self.needs(names, values), dict(values)
@@ -194,9 +215,7 @@ def model(document):
     if kind not in SURROUNDINGS:
         raise kind_node.error(f"unknown kind '{kind}'; expected one of: {', '.join(SURROUNDINGS)}, cell")
     parameters = {
-        name: _parameter(name, node)
-        for name, node in _section(entries, "parameters").items()
-        if node.value is not None
+        name: _parameter(name, node) for name, node in _section(entries, "parameters").items() if node.value is not None
     }
     split = {
         name: _split(name, node) for name, node in _section(entries, "equations").items() if node.value is not None
@@ -351,7 +370,9 @@ def _event(event, node, states, dimensions):
         if name not in states:
             raise node.error(f"event '{event}' changes '{name}', which has no differential equation")
         expected = dimensions[name] if operator in ("=", "+=", "-=") else DIMENSIONLESS
-        right = located_expression(node, match["right"].strip(), dimensions, expected, f"what event '{event}' does to '{name}'")
+        right = located_expression(
+            node, match["right"].strip(), dimensions, expected, f"what event '{event}' does to '{name}'"
+        )
         statements.append(Statement(name, operator, right))
     return tuple(statements)
 
@@ -359,7 +380,9 @@ def _event(event, node, states, dimensions):
 def _initial(name, node, states, dimensions):
     if name not in states:
         raise node.error(f"an initial value for '{name}', which has no differential equation")
-    return located_expression(node, node.text(f"the initial value of '{name}'"), dimensions, dimensions[name], f"the initial {name}")
+    return located_expression(
+        node, node.text(f"the initial value of '{name}'"), dimensions, dimensions[name], f"the initial {name}"
+    )
 
 
 def _integration(entries):
@@ -378,10 +401,13 @@ def _check_kind(found, document):
 
     def provides(name, dimension):
         if name not in defined:
-            raise document.error(f"a {found.kind} must define {name}; this one defines {', '.join(defined) or 'nothing'}")
+            raise document.error(
+                f"a {found.kind} must define {name}; this one defines {', '.join(defined) or 'nothing'}"
+            )
         if defined[name].dimension is not dimension:
             raise defined[name].node.error(
-                f"{name} has the unit {unit_name(defined[name].dimension)}; in a {found.kind} it must be {unit_name(dimension)}"
+                f"{name} has the unit {unit_name(defined[name].dimension)}; "
+                f"in a {found.kind} it must be {unit_name(dimension)}"
             )
 
     for name in SURROUNDINGS[found.kind]:
@@ -394,7 +420,10 @@ def _check_kind(found, document):
         case "channel":
             currents = [name for name in IONIC_CURRENTS if name in found.subexpressions]
             if len(currents) != 1:
-                raise document.error(f"a channel must define exactly one of {', '.join(IONIC_CURRENTS)}; this one defines {currents or 'none'}")
+                raise document.error(
+                    f"a channel must define exactly one of {', '.join(IONIC_CURRENTS)}; "
+                    f"this one defines {', '.join(currents) or 'none'}"
+                )
             provides(currents[0], CURRENT_DENSITY)
         case "shell":
             provides("Ca_i", CONCENTRATION)

@@ -1,7 +1,8 @@
 """Expressions in Brian2's syntax: checked against Brian2's units, evaluated on arrays, rendered for other languages.
 
-Numbers are kept exactly as written: `0.00643/ms` is a fraction, so every backend gets the same rounding in its own units.
-Nothing is ever executed: text becomes a syntax tree, of which only arithmetic, comparisons and known functions are accepted.
+Numbers are kept exactly as written: `0.00643/ms` is a fraction, so every backend gets the same rounding in its own
+units. Nothing is ever executed: text becomes a syntax tree, of which only arithmetic, comparisons and known functions
+are accepted.
 """
 
 import ast
@@ -14,7 +15,13 @@ from brian2.core.functions import DEFAULT_FUNCTIONS
 from brian2.core.namespace import DEFAULT_UNITS
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.parsing.rendering import NodeRenderer
-from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMismatchError, Quantity, get_unit_for_display
+from brian2.units.fundamentalunits import (
+    DIMENSIONLESS,
+    Dimension,
+    DimensionMismatchError,
+    Quantity,
+    get_unit_for_display,
+)
 
 LONGEST_EXPRESSION = 2000
 LARGEST_EXPONENT = 300
@@ -24,17 +31,20 @@ CONSTANTS = {"pi": np.pi}
 FUNCTIONS = {
     "exp": np.exp, "log": np.log, "log10": np.log10, "expm1": np.expm1, "log1p": np.log1p, "sqrt": np.sqrt,
     "sin": np.sin, "cos": np.cos, "tan": np.tan, "arcsin": np.arcsin, "arccos": np.arccos, "arctan": np.arctan,
-    "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "abs": np.abs, "sign": np.sign, "ceil": np.ceil, "floor": np.floor,
-    "clip": np.clip, "int": lambda x: np.asarray(x).astype(np.int64).astype(float),
+    "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
+    "abs": np.abs, "sign": np.sign, "ceil": np.ceil, "floor": np.floor, "clip": np.clip,
+    "int": lambda x: np.asarray(x).astype(np.int64).astype(float),
     "exprel": lambda x: np.where(x == 0, 1.0, np.expm1(x) / np.where(x == 0, 1.0, x)),  # (exp(x) - 1)/x
 }  # fmt: skip
 ARITHMETIC = {
-    ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide, ast.Pow: np.power, ast.Mod: np.mod,
+    ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide, ast.Pow: np.power,
+    ast.Mod: np.mod, ast.USub: np.negative, ast.UAdd: np.positive,
     ast.Lt: np.less, ast.LtE: np.less_equal, ast.Gt: np.greater, ast.GtE: np.greater_equal,
-    ast.Eq: np.equal, ast.NotEq: np.not_equal, ast.USub: np.negative, ast.UAdd: np.positive, ast.Not: np.logical_not,
-    ast.And: np.logical_and, ast.Or: np.logical_or,
+    ast.Eq: np.equal, ast.NotEq: np.not_equal, ast.Not: np.logical_not, ast.And: np.logical_and, ast.Or: np.logical_or,
 }  # fmt: skip
-RESERVED = frozenset({*FUNCTIONS, *CONSTANTS, *DEFAULT_FUNCTIONS, *DEFAULT_UNITS, "e", "inf", "t", "dt", "xi", "True", "False"})
+RESERVED = frozenset(
+    {*FUNCTIONS, *CONSTANTS, *DEFAULT_FUNCTIONS, *DEFAULT_UNITS, "e", "inf", "t", "dt", "xi", "True", "False"}
+)
 
 
 class ExpressionError(ValueError):
@@ -65,7 +75,8 @@ class ExactQuantity:
 class Expression:
     """A checked expression.
 
-    text: as written.  names: the variables it reads (no functions, units or constants).  dimension: Brian2's, of its value.
+    text: as written.  names: the variables it reads (no functions, units or constants).  dimension: Brian2's, of its
+    value.
     """
 
     text: str
@@ -90,7 +101,8 @@ def unit_dimension(text):
 def quantity(text):
     """Read a number with a unit, such as `-75*mV`, `0.00643/ms` or `3e-5*siemens/cm**2`, exactly.
 
-    Returns an ExactQuantity.  Raises ExpressionError where the text is anything but numbers and units joined by + - * / **.
+    Returns an ExactQuantity.  Raises ExpressionError where the text is anything but numbers and units joined by + - * /
+    **.
     """
     try:
         value, dimension = _exact(_parse(text), text)
@@ -105,8 +117,8 @@ def expression(text, dimensions):
     """Read and check an expression.
 
     text: Brian2 syntax.  dimensions: {name: Dimension} of every variable that it may read.
-    Returns an Expression.  Raises ExpressionError for syntax that is not allowed, an unknown name or function, or units that
-    do not fit together.
+    Returns an Expression.  Raises ExpressionError for syntax that is not allowed, an unknown name or function, or units
+    that do not fit together.
     """
     tree = _parse(text)
     variables = {name: Quantity(1.0, dim=dimension) for name, dimension in dimensions.items()}
@@ -115,7 +127,9 @@ def expression(text, dimensions):
         names = _check(tree, dimensions)
         dimension = parse_expression_dimensions(tree, {**DEFAULT_UNITS, **DEFAULT_FUNCTIONS, **variables}, text)
     except DimensionMismatchError as error:
-        raise ExpressionError(f"the units do not fit together: {error.desc if hasattr(error, 'desc') else error}") from None
+        raise ExpressionError(
+            f"the units do not fit together: {error.desc if hasattr(error, 'desc') else error}"
+        ) from None
     except ExpressionError:
         raise
     except RecursionError:
@@ -224,7 +238,9 @@ def _check(node, dimensions):
         case ast.BoolOp(values=values):
             children = values
         case _:
-            raise ExpressionError(f"'{ast.unparse(node)}' is not allowed here; write arithmetic on numbers, names and functions")
+            raise ExpressionError(
+                f"'{ast.unparse(node)}' is not allowed here; write arithmetic on numbers, names and functions"
+            )
     return frozenset().union(*(_check(child, dimensions) for child in children))
 
 
@@ -251,8 +267,9 @@ def _evaluate(node, values):
             return result
 
 
-# The coherent system of units in which cable equations have no conversion factors: mV, ms, cm, mA, µmol, K. Its mass unit is
-# 1e-11 kg, so that mA·mV is a power; conductances come out in S, concentrations in mM, capacitances in mF, charges in µC.
+# The coherent system of units in which cable equations have no conversion factors: mV, ms, cm, mA, µmol, K. Its mass
+# unit is 1e-11 kg, so that mA·mV is a power; conductances come out in S, concentrations in mM, capacitances in mF,
+# charges in µC.
 CABLE_UNIT_EXPONENTS = {"m": -2, "kg": -11, "s": -3, "A": -3, "K": 0, "mol": -6, "cd": 0}
 
 
@@ -263,9 +280,7 @@ def cable_units(exact):
 
 def cable_unit(dimension):
     """The size in SI units of the cable unit of a dimension, a Fraction that is a power of ten."""
-    exponent = sum(
-        power * size for power, size in zip(dimension._dims, CABLE_UNIT_EXPONENTS.values(), strict=True)
-    )
+    exponent = sum(power * size for power, size in zip(dimension._dims, CABLE_UNIT_EXPONENTS.values(), strict=True))
     if exponent != int(exponent):
         raise ExpressionError(f"a fractional power of a unit, {unit_name(dimension)}, has no exact size")
     return Fraction(10) ** int(exponent)
@@ -274,7 +289,8 @@ def cable_unit(dimension):
 class CodeRenderer(NodeRenderer):
     """Renders an expression's tree as code in another language, units turned into numbers in the cable system.
 
-    A subclass names the functions of its language; whole powers up to 8 become products, which compilers do not do for pow().
+    A subclass names the functions of its language; whole powers up to 8 become products, which compilers do not do for
+    pow().
     """
 
     functions = {}

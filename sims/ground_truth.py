@@ -78,7 +78,9 @@ def code_version():
         released = version("dendritic-memory")
     except PackageNotFoundError:
         released = next(
-            line.split('"')[1] for line in (PROJECT / "pyproject.toml").read_text().splitlines() if line.startswith("version")
+            line.split('"')[1]
+            for line in (PROJECT / "pyproject.toml").read_text().splitlines()
+            if line.startswith("version")
         )
     return f"{released}+{_commit()}" if _commit() else released
 
@@ -86,7 +88,9 @@ def code_version():
 @cache
 def _commit():
     try:
-        run = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=PROJECT, capture_output=True, text=True, timeout=10)
+        run = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=PROJECT, capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return run.stdout.strip() if run.returncode == 0 else ""
@@ -95,17 +99,24 @@ def _commit():
 def generate(setup, inputs, seed, simulations, seconds, first=0, progress=None):
     """Simulate a shard of the NeuronIO data set.
 
-    setup: a Setup.  inputs: Inputs (sims.stimuli.l5).  seed: of the data set.  simulations: how many, numbered from `first`;
-    a simulation depends on the seed and its number alone.  seconds: length of each, whole.
+    setup: a Setup.  inputs: Inputs (sims.stimuli.l5).  seed: of the data set.  simulations: how many, numbered from
+    `first`; a simulation depends on the seed and its number alone.  seconds: length of each, whole.
     progress: called with the milliseconds simulated since its last call.
     Returns a Shard.  Raises RequestError for impossible options, EquationError and BackendError for the cell's files.
     """
-    for name, value, lowest in (("--simulations", simulations, 1), ("--seconds", seconds, 1), ("--seed", seed, 0), ("--first", first, 0)):
+    for name, value, lowest in (
+        ("--simulations", simulations, 1),
+        ("--seconds", seconds, 1),
+        ("--seed", seed, 0),
+        ("--first", first, 0),
+    ):
         if value < lowest:
             raise RequestError(f"{name}: found {value}, expected at least {lowest}")
     milliseconds = seconds * 1000
     if milliseconds > LARGEST_TIME_MS:
-        raise RequestError(f"--seconds: found {seconds}, expected at most {LARGEST_TIME_MS // 1000} (event times are stored in 16 bits)")
+        raise RequestError(
+            f"--seconds: found {seconds}, expected at most {LARGEST_TIME_MS // 1000} (times are stored in 16 bits)"
+        )
     simulator = Simulator(setup)
     voltages, events, spikes = [], [], []
     for simulation in range(first, first + simulations):

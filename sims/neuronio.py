@@ -29,6 +29,7 @@ import numpy as np
 import xarray
 
 from sims import sealed
+from sims.mistakes import Mistake
 
 REGIONS = ("basal", "apical")
 ATTRIBUTES = {
@@ -62,7 +63,7 @@ _FORMAT = "NeuronIO shard 1"
 _OWN_ATTRIBUTES = ("format", "content_sha256")
 
 
-class ShardError(ValueError):
+class ShardError(Mistake):
     """A shard that must not be used; its text names the file, what was found and what was expected."""
 
 

@@ -12,11 +12,13 @@ import os
 import tempfile
 from pathlib import Path
 
+from sims.mistakes import Mistake
+
 _PREFIX = b"\nsha256:"
 _LENGTH = len(_PREFIX) + 64 + 1
 
 
-class SealError(ValueError):
+class SealError(Mistake):
     """A file that was cut, altered, or never sealed; its text names the file, what was found and what was expected."""
 
 
@@ -49,7 +51,10 @@ def replace(path, data):
 
 
 def check_writable(path):
-    """Make sure, before hours of work, that `path` can be written; makes its folder.  Raises OSError with the file's name."""
+    """Make sure, before hours of work, that `path` can be written; makes its folder.
+
+    Raises OSError, which carries the file's name.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
 """The files of `python -m sims l5pc`: input events of some trials in, recordings out, both NumPy archives (.npz).
 
-Events: `event_time_ms` (whole numbers), `event_channel`, and optionally `event_trial` (0, 1, …; by default all in trial 0).
-Recordings: `soma_voltage` and `nexus_voltage` [trial, ms] in mV at t = 0, 1, … ms, `spike_time_ms` and `spike_trial` [spike].
+Events: `event_time_ms` (whole numbers), `event_channel`, and optionally `event_trial` (0, 1, …; by default all in trial
+0). Recordings: `soma_voltage` and `nexus_voltage` [trial, ms] in mV at t = 0, 1, … ms, `spike_time_ms` and
+`spike_trial` [spike].
 """
 
 import io
@@ -22,7 +23,10 @@ class EventsError(Mistake):
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """Input events of `trials` trials.  time: int64 [n], ms, from 0.  channel, trial: int64 [n].  duration_ms: of every trial."""
+    """Input events of `trials` trials.
+
+    time: int64 [n], ms, from 0.  channel, trial: int64 [n].  duration_ms: of every trial.
+    """
 
     time: np.ndarray
     channel: np.ndarray
@@ -51,7 +55,9 @@ def read_events(path, duration_ms=None):
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in ("event_time_ms", "event_channel", "event_trial") if name in archive}
+            found = {
+                name: archive[name] for name in ("event_time_ms", "event_channel", "event_trial") if name in archive
+            }
     except OSError as error:
         raise EventsError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (ValueError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
@@ -69,7 +75,9 @@ def read_events(path, duration_ms=None):
     if len(time) and (time.min() < 0 or time.max() > LONGEST_MS):
         raise EventsError(f"{path}: event_time_ms spans {time.min()} to {time.max()}, expected 0 to {LONGEST_MS} ms")
     if len(trial) and (trial.min() < 0 or trial.max() > len(trial)):
-        raise EventsError(f"{path}: event_trial spans {trial.min()} to {trial.max()}, expected 0 and up, without large gaps")
+        raise EventsError(
+            f"{path}: event_trial spans {trial.min()} to {trial.max()}, expected 0 and up, without large gaps"
+        )
     if duration_ms is None:
         duration_ms = int(-(-(time.max() + 1) // 1000) * 1000) if len(time) else 1000
     if not 1 <= duration_ms <= LONGEST_MS:

@@ -19,9 +19,9 @@ from scipy.stats import rankdata
 from torch.nn import functional
 from tqdm import tqdm
 
-from fitting import Mistake
 from fitting.settings import require
 from sims import neuronio
+from sims.mistakes import Mistake
 
 VOLTAGE_CEILING_MV = -55.0
 VOLTAGE_OFFSET_MV = 67.7

@@ -1,11 +1,11 @@
 """Run a cell in NEURON, from mechanisms generated as NMODL.
 
-Every mechanism is compiled by nrnivmodl into a library of its own, kept in a cache under a key of its text and NEURON's version,
-and carries that key in its name: cells with different versions of a channel live in one process, and an edit compiles one file.
-NEURON updates mechanisms that write a concentration before those that read it, so the order of loading does not matter.
+Every mechanism is compiled by nrnivmodl into a library of its own, kept in a cache under a key of its text and NEURON's
+version, and carries that key in its name: cells with different versions of a channel live in one process, and an edit
+compiles one file. NEURON updates mechanisms that write a concentration before those that read it, so the order of
+loading does not matter.
 """
 
-import ctypes.util
 import hashlib
 import os
 import shutil
@@ -26,8 +26,8 @@ from sims.mistakes import Mistake
 os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui")
 
 PROJECT = Path(__file__).resolve().parents[2]
-# NEURON sends every exponential through a function of its own that guards against overflow and counts errors; the C library's
-# answers the same (infinity) at half the price.
+# NEURON sends every exponential through a function of its own that guards against overflow and counts errors; the C
+# library's answers the same (infinity) at half the price.
 FLAGS = "-O3 -fno-math-errno -Dhoc_Exp=exp"
 VARIABLE_STEP_TOLERANCE = 1e-3  # NEURON's default absolute tolerance
 
@@ -54,7 +54,8 @@ def compile_mechanisms(cell, fixed_step=True):
     """Compile what a cell needs and is not in the cache yet, on all cores.
 
     cell: a Cell.  fixed_step: for a fixed dt, else for CVode's variable step.  Returns {mechanism: Mechanism}.
-    Raises EquationError where an equation has no words in NMODL, BackendError with the compiler's message where it fails.
+    Raises EquationError where an equation has no words in NMODL, BackendError with the compiler's message where it
+    fails.
     """
     import neuron
 
@@ -64,7 +65,11 @@ def compile_mechanisms(cell, fixed_step=True):
         key = hashlib.sha256(f"{neuron.__version__} {FLAGS} {unnamed}".encode()).hexdigest()[:12]
         suffix = f"{name}_{key}"
         text = unnamed.replace(f" {name}\n", f" {suffix}\n", 1)
-        jobs[name] = (Mechanism(suffix, cache_folder() / "neuron" / f"{suffix}.so", cell.varied[name]), text, model.path)
+        jobs[name] = (
+            Mechanism(suffix, cache_folder() / "neuron" / f"{suffix}.so", cell.varied[name]),
+            text,
+            model.path,
+        )
     missing = [job for job in jobs.values() if not job[0].library.is_file()]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         list(pool.map(lambda job: _compile(*job), missing))
@@ -78,10 +83,15 @@ def _compile(mechanism, text, source):
         nrnivmodl = Path(sysconfig.get_path("scripts")) / "nrnivmodl"
         if shutil.which("g++") is None:
             raise BackendError("NEURON needs a C++ compiler (g++) to compile mechanisms; none was found")
-        run = subprocess.run([sys.executable, nrnivmodl, "-incflags", FLAGS, "."], cwd=folder, capture_output=True, text=True)
+        run = subprocess.run(
+            [sys.executable, nrnivmodl, "-incflags", FLAGS, "."], cwd=folder, capture_output=True, text=True
+        )
         built = next(Path(folder).glob("*/libnrnmech.so"), None)
         if run.returncode != 0 or built is None:
-            message = "\n".join(line for line in (run.stdout + run.stderr).splitlines() if "rror" in line) or run.stderr[-2000:]
+            message = (
+                "\n".join(line for line in (run.stdout + run.stderr).splitlines() if "rror" in line)
+                or run.stderr[-2000:]
+            )
             raise BackendError(f"{source}: NEURON cannot compile the mechanism generated from this file:\n{message}")
         # A rename is atomic: whoever compiles the same mechanism at the same time puts the same file there.
         os.replace(built, mechanism.library)
@@ -109,7 +119,8 @@ SPIKE_THRESHOLD = -25.0  # mV
 def spike_times(time, voltage):
     """Output spikes: local maxima of the voltage above -25 mV.
 
-    time: [n] ms.  voltage: [n] mV, 8 samples a millisecond.  Returns the samples' times.  Source: Beniaguev et al. 2021.
+    time: [n] ms.  voltage: [n] mV, 8 samples a millisecond.  Returns the samples' times.  Source: Beniaguev et al.
+    2021.
     """
     peak = (voltage[1:-1] > voltage[:-2]) & (voltage[1:-1] >= voltage[2:]) & (voltage[1:-1] > SPIKE_THRESHOLD)
     return time[1:-1][peak]
@@ -173,15 +184,20 @@ class NeuronCell:
         connections = []
         for sign in ("excitatory", "inhibitory"):
             for segment in dendritic:
-                targets = [self.synapses[name][segment] for name in self.cell.inputs[sign] if segment in self.synapses.get(name, {})]
+                targets = [
+                    self.synapses[name][segment]
+                    for name in self.cell.inputs[sign]
+                    if segment in self.synapses.get(name, {})
+                ]
                 connections.append([self.h.NetCon(None, target, 0, 0, 1) for target in targets])
         return connections
 
     def run(self, event_time, event_channel, duration_ms, record=None, progress=None):
         """Simulate one trial.
 
-        event_time: [n] ms.  event_channel: int [n].  duration_ms: whole ms.  record: {name: NEURON reference} of further variables, returned at every internal step.
-        progress: called with the milliseconds that have passed since its last call.
+        event_time: [n] ms.  event_channel: int [n].  duration_ms: whole ms.  record: {name: NEURON reference} of
+        further variables, returned at every internal step. progress: called with the milliseconds that have passed
+        since its last call.
         Returns a Recording, with the further recordings as a second value where `record` is given.
         """
         h = self.h
@@ -217,6 +233,14 @@ class NeuronCell:
         whole, fine = np.arange(duration_ms), np.arange(duration_ms * SAMPLES_PER_MS + 1) / SAMPLES_PER_MS
         fine_voltage = np.interp(fine, time, voltage)
         recording = Recording(
-            np.interp(whole, time, voltage), np.interp(whole, time, nexus_voltage), spike_times(fine, fine_voltage), fine, fine_voltage
+            np.interp(whole, time, voltage),
+            np.interp(whole, time, nexus_voltage),
+            spike_times(fine, fine_voltage),
+            fine,
+            fine_voltage,
         )
-        return recording if record is None else (recording, {"time": time} | {name: np.array(v) for name, v in traces.items()})
+        return (
+            recording
+            if record is None
+            else (recording, {"time": time} | {name: np.array(v) for name, v in traces.items()})
+        )

@@ -1,7 +1,7 @@
 """The layer-5 pyramidal cell: a cell file and a morphology → which mechanism sits where, with which values.
 
-A cell file (kind: cell) names mechanism files, their densities by region, and which synapses an input channel drives; see
-equations/README.md. What comes out is plain arrays over segments, from which every backend builds the same cell.
+A cell file (kind: cell) names mechanism files, their densities by region, and which synapses an input channel drives;
+see equations/README.md. What comes out is plain arrays over segments, from which every backend builds the same cell.
 """
 
 from dataclasses import dataclass, field
@@ -28,7 +28,10 @@ CAPACITANCE, RESISTIVITY = (farad / meter**2).dim, (ohm * meter).dim
 
 @dataclass(frozen=True)
 class Region:
-    """What a region's membrane is made of.  mechanisms: {mechanism: {parameter: ExactQuantity or Expression of place}}."""
+    """What a region's membrane is made of.
+
+    mechanisms: {mechanism: {parameter: ExactQuantity or Expression of place}}.
+    """
 
     capacitance: ExactQuantity
     axial_resistivity: ExactQuantity
@@ -39,8 +42,8 @@ class Region:
 class Placement:
     """Where a mechanism sits.
 
-    segments: int [k], indices into the table of segments.  values: {parameter: float [k]} in cable units (mV, ms, cm, mA, µmol)
-    of the parameters that the cell file sets; all others have the values of the mechanism's own file.
+    segments: int [k], indices into the table of segments.  values: {parameter: float [k]} in cable units (mV, ms, cm,
+    mA, µmol) of the parameters that the cell file sets; all others have the values of the mechanism's own file.
     """
 
     segments: np.ndarray
@@ -52,7 +55,8 @@ class Cell:
     """A checked cell file.
 
     v_init: mV.  reversal_potentials: {"E_K": mV, …}.  mechanisms: {name: Model}, in the file's order.
-    inputs: {"excitatory": (mechanism, …), "inhibitory": …}: what an event on such a channel reaches.  regions: {name: Region}.
+    inputs: {"excitatory": (mechanism, …), "inhibitory": …}: what an event on such a channel reaches.  regions: {name:
+    Region}.
     """
 
     path: Path = field(compare=False)
@@ -91,7 +95,10 @@ class Cell:
                     name: [
                         str(region.capacitance.value),
                         str(region.axial_resistivity.value),
-                        {m: {p: _canonical(value) for p, value in values.items()} for m, values in region.mechanisms.items()},
+                        {
+                            m: {p: _canonical(value) for p, value in values.items()}
+                            for m, values in region.mechanisms.items()
+                        },
                     ]
                     for name, region in self.regions.items()
                 },
@@ -138,8 +145,8 @@ class Cell:
             if wrong.any():
                 segment = placement.segments[wrong][0]
                 raise equations.EquationError(
-                    f"{self.path}:1: {mechanism}.{parameter} is {values[wrong][0]:g} on segment {segment}; expected a finite value, "
-                    "and no conductance below zero"
+                    f"{self.path}:1: {mechanism}.{parameter} is {values[wrong][0]:g} on segment {segment}; "
+                    "expected a finite value, and no conductance below zero"
                 )
 
 
@@ -164,7 +171,8 @@ def read(path=PUBLISHED):
     if len(shells) > 1:
         raise entries["mechanisms"].error(f"a cell has one calcium shell at most, found {', '.join(shells)}")
     inputs = {
-        sign: _driven(sign, node, mechanisms, removed) for sign, node in entries["inputs"].mapping("`inputs`", SIGNS).items()
+        sign: _driven(sign, node, mechanisms, removed)
+        for sign, node in entries["inputs"].mapping("`inputs`", SIGNS).items()
     }
     regions = entries["regions"].mapping("`regions`", REGIONS)
     potentials = entries["reversal_potentials"].mapping("`reversal_potentials`", ("E_K", "E_Na"))
@@ -173,7 +181,9 @@ def read(path=PUBLISHED):
         description=" ".join(entries["description"].text("`description`").split()) if "description" in entries else "",
         reference=" ".join(entries["reference"].text("`reference`").split()) if "reference" in entries else "",
         v_init=cable_units(located_quantity(entries["v_init"], "`v_init`", volt.dim)),
-        reversal_potentials={name: cable_units(located_quantity(node, name, volt.dim)) for name, node in potentials.items()},
+        reversal_potentials={
+            name: cable_units(located_quantity(node, name, volt.dim)) for name, node in potentials.items()
+        },
         mechanisms=mechanisms,
         inputs={sign: inputs.get(sign, ()) for sign in SIGNS},
         regions={name: _region(name, node, mechanisms, removed) for name, node in regions.items()},
@@ -191,7 +201,9 @@ def _mechanism(name, node):
         raise entries["file"].error(f"mechanism '{name}': there is no file {path}")
     model = equations.read(path)
     if model.kind not in ("channel", "shell", "synapse"):
-        raise entries["file"].error(f"mechanism '{name}': {path} is of kind {model.kind}; expected channel, shell or synapse")
+        raise entries["file"].error(
+            f"mechanism '{name}': {path} is of kind {model.kind}; expected channel, shell or synapse"
+        )
     return model
 
 
@@ -217,7 +229,9 @@ def _region(region, node, mechanisms, removed):
         if name in removed or settings.value is None:
             continue
         if name not in mechanisms:
-            raise settings.error(f"region '{region}' holds '{name}', which `mechanisms` does not name; known: {_known(mechanisms)}")
+            raise settings.error(
+                f"region '{region}' holds '{name}', which `mechanisms` does not name; known: {_known(mechanisms)}"
+            )
         model = mechanisms[name]
         values = {}
         for parameter, value in settings.mapping(f"'{name}' in region '{region}'").items():

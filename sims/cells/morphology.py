@@ -4,12 +4,8 @@ Source of the discretisation: Hay et al. 2011 (PLoS Comput Biol 7:e1002107), as 
 """
 
 import hashlib
-import io
 import math
 import os
-import re
-import tempfile
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sims.cells.import3d import PROJECT, imported_sections
 from sims.cells.morphology_text import SMALLEST_RADIUS, MorphologyError, checked_neurolucida, checked_swc
 
 # Without this NEURON greets every machine that has no display.
 os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui")
 
-PROJECT = Path(__file__).resolve().parents[2]
 MORPHOLOGIES = PROJECT / "data" / "morphologies"
 CELL1_URL = "https://raw.githubusercontent.com/ModelDBRepository/139653/HEAD/morphologies/cell1.asc"
 CELL1_SHA256 = "a8afc0925afec1dd9241528ee6ccfdcb1c321904d876835990592c2573567383"
@@ -129,7 +125,7 @@ def find(cell):
 def load(path):
     """Read a Neurolucida (.asc) or SWC (.swc) file through NEURON's Import3d.
 
-    path: the file.   Returns a Morphology; NEURON is left without a trace of it.
+    path: the file.   Returns a Morphology; nothing stays in NEURON.
     Raises MorphologyError where the file is missing, is not a morphology, or is one that no cell can be built on.
     """
     path = _existing(Path(path), "expected the path of a .asc or .swc file")
@@ -141,7 +137,9 @@ def load(path):
         text = checked(path.read_bytes().decode("latin-1"), path)
     except OSError as error:
         raise MorphologyError(f"{path}: cannot be read ({error.strerror})") from None
-    morphology = Morphology(path.stem, _imported(reader, text, path))
+    found = imported_sections(reader, text, path)
+    index = {name: i for i, (name, *_) in enumerate(found)}
+    morphology = Morphology(path.stem, tuple(_section(*row, index) for row in found))
     _refuse_unusable(morphology, path)
     return morphology
 
@@ -308,63 +306,10 @@ def _swc_text(text, path):
     )
 
 
-def _imported(reader, text, path):
-    """Sections that Import3d makes of a text, copied out of NEURON and deleted there."""
-    h = _neuron()
-
-    class Cell:
-        pass
-
-    cell, chatter = Cell(), io.StringIO()
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(chatter), redirect_stderr(chatter):
-        copy = Path(folder) / "morphology"
-        copy.write_text(text, encoding="latin-1", newline="\n")
-        h.load_file("stdrun.hoc")
-        h.load_file("import3d.hoc")
-        try:
-            source = getattr(h, reader)()
-            source.quiet = 1
-            source.input(str(copy))
-            _refuse_parse_error(chatter.getvalue(), path)
-            h.Import3d_GUI(source, 0).instantiate(cell)
-            return _copied_sections(cell)
-        except (RuntimeError, LookupError, AttributeError):
-            raise MorphologyError(
-                f"{path}: NEURON's Import3d cannot make a cell of it, expected one soma with trees"
-            ) from None
-        finally:
-            for section in getattr(cell, "all", []):
-                h.delete_section(sec=section)
-
-
-def _refuse_parse_error(chatter, path):
-    """Import3d's parser prints where it stopped, and raises nothing."""
-    if "parse error" in chatter:
-        where = re.search(r"^line (\d+): (.*)$", chatter, re.MULTILINE)
-        place, found = (f", line {where[1]}", f"{where[2].strip()[:60]!r}") if where else ("", "something else")
-        raise MorphologyError(f"{path}{place}: {found} found, expected Neurolucida's grammar of contours and trees")
-
-
-def _copied_sections(cell):
-    kinds = list(REGIONS) + sorted(vars(cell).keys() - REGIONS.keys() - {"all"})
-    live = [section for kind in kinds for section in getattr(cell, kind, [])]
-    index = {section: i for i, section in enumerate(live)}
-    sections = []
-    for section in live:
-        name = section.name().rpartition(".")[2]
-        kind = name.partition("[")[0]
-        at = section.parentseg()
-        points = [(section.x3d(i), section.y3d(i), section.z3d(i), section.diam3d(i)) for i in range(section.n3d())]
-        sections.append(
-            Section(
-                name,
-                REGIONS.get(kind, kind),
-                index[at.sec] if at else -1,
-                at.x if at else 0.0,
-                np.array(points, dtype=float).reshape(-1, 4),
-            )
-        )
-    return tuple(sections)
+def _section(name, parent, parent_x, points, index):
+    kind = name.partition("[")[0]
+    place = index[parent] if parent else -1
+    return Section(name, REGIONS.get(kind, kind), place, parent_x, np.array(points, dtype=float).reshape(-1, 4))
 
 
 def _refuse_unusable(morphology, path):

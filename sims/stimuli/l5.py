@@ -1,11 +1,13 @@
 """Input spikes for the layer-5 cell, as in NeuronIO.
 
-A simulation draws one hold time K and one smoothing width σ. For every piece of K ms and either tree it draws the tree's drive,
-E ~ U(excitation) and I ~ U(max(0, E + lowest), E + highest), shares it among the tree's segments by the file's `weight` and
-`rate`, smooths every channel's rate with a Gaussian (zeros beyond both ends) and draws spikes bin by bin with `probability`.
+A simulation draws one hold time K and one smoothing width σ. For every piece of K ms and either tree it draws the
+tree's drive, E ~ U(excitation) and I ~ U(max(0, E + lowest), E + highest), shares it among the tree's segments by the
+file's `weight` and `rate`, smooths every channel's rate with a Gaussian (zeros beyond both ends) and draws spikes bin
+by bin with `probability`.
 
-Smoothing is linear and the rates are constant within a piece, so that rate[t, channel] = smoothed[t, piece] @ rate[piece, channel]
-in one product. Bin 0 stays empty: in the published simulations a synapse with an event at t = 0 was silent for the whole run.
+Smoothing is linear and the rates are constant within a piece, so that rate[t, channel] = smoothed[t, piece] @
+rate[piece, channel] in one product. Bin 0 stays empty: in the published simulations a synapse with an event at t = 0
+was silent for the whole run.
 Source: Beniaguev, Segev & London 2021, Neuron 109:2727.
 """
 
@@ -30,7 +32,8 @@ PARAMETERS = {"jitter": second.dim, "gain_low": DIMENSIONLESS, "gain_high": DIME
 class Inputs:
     """A checked input file.
 
-    hold, smoothing: [n], ms, the values to choose from.  drives: {tree: {"excitation": (low, high), "inhibition": …}}, Hz.
+    hold, smoothing: [n], ms, the values to choose from.  drives: {tree: {"excitation": (low, high), "inhibition": …}},
+    Hz.
     """
 
     model: Model
@@ -56,7 +59,9 @@ def read(path=PUBLISHED):
         if name not in model.parameters:
             raise equations.EquationError(f"{path}:1: an input file needs the parameter '{name}'")
         if model.parameters[name].value.dimension is not dimension:
-            raise model.parameters[name].node.error(f"parameter '{name}' has the wrong unit: {model.parameters[name].value}")
+            raise model.parameters[name].node.error(
+                f"parameter '{name}' has the wrong unit: {model.parameters[name].value}"
+            )
     choices = model.extra["choices"].mapping("`choices`", ("hold", "smoothing"))
     if set(choices) != {"hold", "smoothing"}:
         raise model.extra["choices"].error("`choices` needs `hold` and `smoothing`")
@@ -70,8 +75,9 @@ def read(path=PUBLISHED):
 def draw(inputs, segments, milliseconds, seed, simulation):
     """The input spikes of one simulation.
 
-    inputs: Inputs.  segments: the morphology's Segments; channel k < n drives its k-th dendritic segment with excitation,
-    channel n + k with inhibition.  milliseconds: length, one bin each.  seed, simulation: key of the random stream.
+    inputs: Inputs.  segments: the morphology's Segments; channel k < n drives its k-th dendritic segment with
+    excitation, channel n + k with inhibition.  milliseconds: length, one bin each.  seed, simulation: key of the random
+    stream.
     Returns (event_time uint16 [events], ms from 1, event_channel uint16 [events]), sorted by time, then channel.
     """
     rng = stream(seed, "l5 inputs", simulation)
@@ -90,7 +96,9 @@ def draw(inputs, segments, milliseconds, seed, simulation):
     rate = np.concatenate(model.compute(given, ["rate"])["rate"], axis=1)
     rate = np.clip(_smoothed_pieces(milliseconds, hold, width, value["taps"]) @ rate, 0, None)
     with np.errstate(divide="ignore"):
-        spiking = rng.random(rate.shape) < model.compute({**value, "rate": rate, "dt": BIN}, ["probability"])["probability"]
+        spiking = (
+            rng.random(rate.shape) < model.compute({**value, "rate": rate, "dt": BIN}, ["probability"])["probability"]
+        )
     spiking[0] = False
     time, channel = np.nonzero(spiking)
     return time.astype(np.uint16), channel.astype(np.uint16)
@@ -119,7 +127,9 @@ def _drives(tree, node):
             raise entries[name].error(f"`{name}` of '{tree}' must be [lowest, highest], found {len(pair)} values")
         low, high = (located_quantity(entry, f"`{name}` of '{tree}'", (1 / second).dim).si for entry in pair)
         if low > high or (name == "excitation" and low < 0) or (name == "inhibition" and high < 0):
-            raise entries[name].error(f"`{name}` of '{tree}' must ascend and leave rates at or above zero, found [{low:g}, {high:g}] Hz")
+            raise entries[name].error(
+                f"`{name}` of '{tree}' must ascend and leave rates at or above zero, found [{low:g}, {high:g}] Hz"
+            )
         found[name] = (low, high)
     return found
 
@@ -140,7 +150,8 @@ def _smoothed_pieces(milliseconds, hold, width, taps):
     """[milliseconds, pieces]: how much of each piece the smoothed rate in each bin is made of."""
     size = int(taps * width) // 2 * 2 + 1
     kernel = np.exp(-0.5 * ((np.arange(size) - size // 2) / width) ** 2)
-    # cumulative[i] is the kernel's mass below tap i; a piece's share is the mass between its two ends as seen from the bin.
+    # cumulative[i] is the kernel's mass below tap i; a piece's share is the mass between its two ends as seen from the
+    # bin.
     cumulative = np.concatenate([[0], np.cumsum(kernel / kernel.sum())])
     starts = np.arange(0, milliseconds, hold)
     ends = np.minimum(starts + hold, milliseconds)

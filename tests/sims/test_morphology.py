@@ -124,6 +124,8 @@ def test_sections_built_by_us_are_the_ones_that_import3d_makes(cell1_path, cell1
     class Cell:
         pass
 
+    h.load_file("stdrun.hoc")
+    h.load_file("import3d.hoc")
     theirs = Cell()
     reader = h.Import3d_Neurolucida3()
     reader.quiet = 1
@@ -292,7 +294,7 @@ FIELD = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 6), FIELD), min_size=1, max_size=3))
 def test_an_swc_file_with_random_edits_is_read_or_refused_by_name(tmp_path, edits):
     lines = [line.split() for line in BALL_AND_STICKS.splitlines()]
@@ -309,7 +311,7 @@ def test_an_swc_file_with_random_edits_is_read_or_refused_by_name(tmp_path, edit
         assert [s.region for s in sections].count("soma") == 1
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     where=st.integers(0, 120),
     length=st.integers(0, 20),

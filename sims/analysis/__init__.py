@@ -1,0 +1,1 @@
+"""What equations imply, without simulating them."""

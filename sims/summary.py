@@ -1,0 +1,137 @@
+"""One page about an equation file: what `python -m sims check` prints."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sims import documents, equations
+from sims.analysis.fixed_points import fixed_points
+from sims.cells import l5pc
+from sims.expressions import unit_name
+from sims.stimuli import l5
+
+VOLTAGES_mV = (-90, -75, -60, -45, -30, -15, 0, 15)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """text: for people.  figures: the same as plain data, for scripts."""
+
+    text: str
+    figures: dict
+
+
+def summarise(path):
+    """Read and check a file of any kind.  Returns a Summary.  Raises EquationError as the readers do."""
+    kind = documents.read(path).mapping("an equation file").get("kind")
+    if kind is not None and kind.value == "cell":
+        return _cell(l5pc.read(path))
+    if kind is not None and kind.value == "inputs":
+        return _inputs(l5.read(path))
+    return _model(equations.read(path))
+
+
+def _head(path, kind, description, reference, digest):
+    sources = ", ".join(str(source) for source in documents.sources(path))
+    article = "an" if kind[0] in "aeiou" else "a"
+    lines = [
+        f"{path}: {article} {kind}, correct",
+        f"  {description}",
+        f"  source: {reference}",
+        f"  files:  {sources}",
+        f"  digest: {digest[:16]}",
+    ]
+    return lines, {"file": str(path), "kind": kind, "digest": digest}
+
+
+def _model(model):
+    lines, figures = _head(model.path, model.kind, model.description, model.reference, model.digest)
+    lines.append("equations")
+    for equation in (*model.states.values(), *model.subexpressions.values()):
+        left = f"d{equation.name}/dt" if equation.differential else equation.name
+        lines.append(f"  {left} = {equation.expression.text}    [{unit_name(equation.dimension)}]")
+    lines += [
+        f"  on {event}: " + "; ".join(f"{s.name} {s.operator} {s.expression.text}" for s in body)
+        for event, body in model.events.items()
+    ]
+    lines.append("parameters")
+    lines += [_parameter(parameter) for parameter in model.parameters.values()]
+    figures["parameters"] = model.values()
+    if model.kind == "neuron" and "v" in model.states:
+        points = fixed_points(model)
+        figures["fixed_points"] = [
+            {"v_mV": point.v * 1e3, "stable": point.stable, "largest_euler_step_ms": point.largest_euler_step * 1e3}
+            for point in points
+        ]
+        lines.append("fixed points (all other states at rest)")
+        lines += [
+            f"  {'stable  ' if point.stable else 'unstable'} v = {point.v * 1e3:8.3f} mV    "
+            f"explicit Euler diverges above dt = {point.largest_euler_step * 1e3:.3g} ms"
+            for point in points
+        ]
+        if model.integration == "exponential_euler":
+            lines.append("  integrated by exponential Euler, which is stable at every dt")
+    if model.kind == "channel":
+        lines += _gates(model, figures)
+    return Summary("\n".join(lines), figures)
+
+
+def _parameter(parameter):
+    bounds = f" in [{parameter.bounds[0]}, {parameter.bounds[1]}]" if parameter.bounds else ""
+    fitted = ", fitted" if parameter.fit else ""
+    return f"  {parameter.name:<12} {parameter.value!s:<26}{bounds}{fitted}    {parameter.description}".rstrip()
+
+
+def _gates(model, figures):
+    """A table of the steady states and time constants that depend on the voltage alone."""
+    names = [name for name in model.subexpressions if name.endswith("_inf") or name.startswith("tau_")]
+    names = [
+        name for name in names if model.needs([name]) & {"v"} and not model.needs([name]) & {"Ca_i", *model.states}
+    ]
+    if not names:
+        return []
+    values = model.compute(model.values(v=np.array(VOLTAGES_mV) * 1e-3), names)
+    figures["gates"] = {"v_mV": list(VOLTAGES_mV)} | {name: np.asarray(values[name]).tolist() for name in names}
+    lines = ["gates (time constants in ms)", "  v/mV      " + "".join(f"{v:>10}" for v in VOLTAGES_mV)]
+    for name in names:
+        scale = 1e3 if name.startswith("tau") else 1
+        lines.append(
+            f"  {name:<10}"
+            + "".join(f"{value * scale:>10.4g}" for value in np.broadcast_to(values[name], len(VOLTAGES_mV)))
+        )
+    return lines
+
+
+def _cell(cell):
+    lines, figures = _head(cell.path, "cell", cell.description, cell.reference, cell.digest)
+    lines.append(
+        f"  starts at {cell.v_init:g} mV; "
+        + ", ".join(f"{name} = {value:g} mV" for name, value in cell.reversal_potentials.items())
+    )
+    lines += [f"  an {sign} event drives {', '.join(names) or 'nothing'}" for sign, names in cell.inputs.items()]
+    for name, region in cell.regions.items():
+        lines.append(f"{name}: {region.capacitance}, {region.axial_resistivity}")
+        for mechanism, values in region.mechanisms.items():
+            given = ", ".join(f"{parameter} = {value.text}" for parameter, value in values.items())
+            lines.append(f"  {mechanism:<14} {given or 'as in its file'}")
+    figures["mechanisms"] = {name: str(Path(model.path)) for name, model in cell.mechanisms.items()}
+    figures["regions"] = {name: sorted(region.mechanisms) for name, region in cell.regions.items()}
+    return Summary("\n".join(lines), figures)
+
+
+def _inputs(inputs):
+    model = inputs.model
+    lines, figures = _head(model.path, "input generator", model.description, model.reference, model.digest)
+    lines.append(f"  hold:      one of {', '.join(f'{x:g}' for x in inputs.hold)} ms")
+    lines.append(f"  smoothing: one of {', '.join(f'{x:g}' for x in inputs.smoothing)} ms")
+    for tree, drives in inputs.drives.items():
+        excitation, inhibition = drives["excitation"], drives["inhibition"]
+        lines.append(
+            f"  {tree}: excitation {excitation[0]:g} to {excitation[1]:g} Hz in all, "
+            f"inhibition {inhibition[0]:+g} to {inhibition[1]:+g} Hz of that"
+        )
+    lines += [f"  {e.name} = {e.expression.text}    [{unit_name(e.dimension)}]" for e in model.subexpressions.values()]
+    lines += [_parameter(parameter) for parameter in model.parameters.values()]
+    figures |= {"hold_ms": inputs.hold.tolist(), "smoothing_ms": inputs.smoothing.tolist(), "drives_Hz": inputs.drives}
+    return Summary("\n".join(lines), figures)
