@@ -43,43 +43,54 @@ def cache_folder():
 
 @dataclass(frozen=True)
 class Mechanism:
-    """A compiled mechanism.  name: in NEURON.  library: its shared object.  varied: its RANGE parameters."""
+    """A model as NEURON sees it.  name: in NEURON.  library: its shared object in the cache.  text: its NMODL.
+
+    source: the equation file, for messages.
+    """
 
     name: str
     library: Path
-    varied: tuple
+    text: str
+    source: Path
 
 
-def compile_mechanisms(cell, fixed_step=True):
-    """Compile what a cell needs and is not in the cache yet, on all cores.
+def mechanisms(models, varied, shell=None, fixed_step=True):
+    """What NEURON would call the mechanisms of some models; nothing is compiled.
 
-    cell: a Cell.  fixed_step: for a fixed dt, else for CVode's variable step.  Returns {mechanism: Mechanism}.
-    Raises EquationError where an equation has no words in NMODL, BackendError with the compiler's message where it
-    fails.
+    models: {name: Model}.  varied: {name: parameters that differ between segments}.  shell: the Model that provides
+    E_Ca, or None.  fixed_step: for a fixed dt, else for CVode's variable step.
+    Returns {name: Mechanism}.  Raises EquationError where an equation has no words in NMODL.
     """
     import neuron
 
-    jobs = {}
-    for name, model in cell.mechanisms.items():
-        unnamed = generate(model, name, cell.varied[name], cell.shell, fixed_step)
-        key = hashlib.sha256(f"{neuron.__version__} {FLAGS} {unnamed}".encode()).hexdigest()[:12]
-        suffix = f"{name}_{key}"
-        text = unnamed.replace(f" {name}\n", f" {suffix}\n", 1)
-        jobs[name] = (
-            Mechanism(suffix, cache_folder() / "neuron" / f"{suffix}.so", cell.varied[name]),
-            text,
-            model.path,
-        )
-    missing = [job for job in jobs.values() if not job[0].library.is_file()]
+    found = {}
+    for name, model in models.items():
+        text = generate(model, name, varied[name], shell, fixed_step)
+        key = hashlib.sha256(f"{neuron.__version__} {FLAGS} {text}".encode()).hexdigest()[:12]
+        library = cache_folder() / "neuron" / f"{name}_{key}.so"
+        found[name] = Mechanism(f"{name}_{key}", library, text.replace(f" {name}\n", f" {name}_{key}\n", 1), model.path)
+    return found
+
+
+def load(wanted):
+    """Make Mechanisms known to NEURON, compiling on all cores what the cache does not hold.
+
+    Raises BackendError, with the compiler's message and the equation file, where one cannot be compiled.
+    """
+    from neuron import h
+
+    wanted = list(wanted)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(lambda job: _compile(*job), missing))
-    return {name: job[0] for name, job in jobs.items()}
+        list(pool.map(_compile, [mechanism for mechanism in wanted if not mechanism.library.is_file()]))
+    for mechanism in wanted:
+        if not hasattr(h, mechanism.name):
+            h.nrn_load_dll(str(mechanism.library))
 
 
-def _compile(mechanism, text, source):
+def _compile(mechanism):
     mechanism.library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=mechanism.library.parent) as folder:
-        (Path(folder) / f"{mechanism.name}.mod").write_text(text)
+        (Path(folder) / f"{mechanism.name}.mod").write_text(mechanism.text)
         nrnivmodl = Path(sysconfig.get_path("scripts")) / "nrnivmodl"
         if shutil.which("g++") is None:
             raise BackendError("NEURON needs a C++ compiler (g++) to compile mechanisms; none was found")
@@ -92,7 +103,7 @@ def _compile(mechanism, text, source):
                 "\n".join(line for line in (run.stdout + run.stderr).splitlines() if "rror" in line)
                 or run.stderr[-2000:]
             )
-            raise BackendError(f"{source}: NEURON cannot compile the mechanism generated from this file:\n{message}")
+            raise BackendError(f"{mechanism.source}: NEURON cannot compile the mechanism generated from this file:\n{message}")
         # A rename is atomic: whoever compiles the same mechanism at the same time puts the same file there.
         os.replace(built, mechanism.library)
 
@@ -137,10 +148,8 @@ class NeuronCell:
         from neuron import h
 
         self.h, self.cell, self.segments, self.dt = h, cell, segments, dt
-        self.compiled = compile_mechanisms(cell, fixed_step=dt is not None)
-        for mechanism in self.compiled.values():
-            if not hasattr(h, mechanism.name):
-                h.nrn_load_dll(str(mechanism.library))
+        self.mechanisms = mechanisms(cell.mechanisms, cell.varied, cell.shell, fixed_step=dt is not None)
+        load(self.mechanisms.values())
         self.sections = morphology.build(tree)
         self.live = [segment for section in self.sections for segment in section]
         self._set_membrane()
@@ -160,7 +169,7 @@ class NeuronCell:
         """Put the mechanisms where they belong; returns {synapse: {segment's index: point process}}."""
         synapses = {}
         for name, placement in self.cell.placements(self.segments).items():
-            mechanism, point = self.compiled[name], self.cell.mechanisms[name].kind == "synapse"
+            mechanism, point = self.mechanisms[name], self.cell.mechanisms[name].kind == "synapse"
             here = [self.live[i] for i in placement.segments]
             if point:
                 objects = [getattr(self.h, mechanism.name)(segment) for segment in here]

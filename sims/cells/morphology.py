@@ -83,7 +83,7 @@ class Segments:
     rule_distance: [n], the d of the published distance rules, µm: as apical_distance, but the last segment of every
     section takes the section's end, because the published assignment visits x = 1 last.
     reach: {"basal", "apical": longest path from soma(0) to a section's end, µm}.
-    Source: Hay et al. 2011, as run by Beniaguev et al. 2021 (shared specification l5pc, sections 2 and 4).
+    Source: Hay et al. 2011, as run by Beniaguev et al. 2021.
     """
 
     section: np.ndarray

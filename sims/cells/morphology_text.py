@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sims.mistakes import Mistake
+
 LARGEST_COORDINATE = 1e5  # µm; ten centimetres, beyond any neuron and still exact enough in NEURON's single precision
 SMALLEST_RADIUS = 1e-4  # µm; thinner than a membrane
 LONGEST_LINE = 10_000  # characters; Import3d's time grows with the square
@@ -21,7 +23,7 @@ _TOKEN = re.compile(
 )
 
 
-class MorphologyError(ValueError):
+class MorphologyError(Mistake):
     """A morphology that cannot be used: names the file, the line if there is one, what was found, what was expected."""
 
 

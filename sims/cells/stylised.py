@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from sims.cells.branches import Branch, deal_lengths, drawn_tree, lateral_area, shares
 from sims.cells.morphology import NEXUS_DISTANCE, segments_per_section
 
-# The published cell's table (shared specification l5pc, sections 1, 2 and 4): µm and µm².
+# The published cell's table (Hay et al. 2011, measured in NEURON): µm and µm².
 SOMA_LENGTH, SOMA_DIAMETER, SOMA_AREA = 23.1694, 13.4715, 1131.39
 BASAL_LENGTH, BASAL_AREA, BASAL_REACH = 5133.492, 8862.96, 293.711
 APICAL_LENGTH, APICAL_REACH = 7440.906, 1312.118

@@ -1,0 +1,36 @@
+"""From equation files to fitted neurons, tables, figures and one page: snakemake --cores 8 all"""
+
+import shlex
+import sys
+
+# Rules ask the equation files what they depend on; jobs import the same packages from the same checkout.
+sys.path.insert(0, str(workflow.basedir))
+
+from sims import documents
+from workflow import study
+
+configfile: "workflow/config/default.yaml"
+configfile: study.scale_file(config["scale"])
+
+study.check_configuration(config)
+# In every shell command `python` is the interpreter that runs Snakemake.
+shell.prefix(f'set -euo pipefail; python() {{{{ {shlex.quote(sys.executable)} "$@"; }}}}; ')
+
+
+wildcard_constraints:
+    cell=r"[^/]+",
+    split="|".join(study.SPLITS),
+    shard=r"\d\d\d+",
+    model=study.NAME,
+    seed=r"\d+",
+
+
+include: "workflow/rules/neuronio.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    "Everything at the scale that the configuration asks for."
+    default_target: True
+    input:
+        "results/report.html",

@@ -1,0 +1,46 @@
+"""Learning curves: loss in training and validation, and validation AUC, over the steps of every fit."""
+
+import argparse
+
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
+
+from workflow.figures import style
+
+
+def draw(histories):
+    """histories: {model: [table of each seed]} with the columns step, loss, valid_loss and valid_auc."""
+    figure, (loss, auc) = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0), sharex=True)
+    lines = []
+    for (model, tables), colour in zip(histories.items(), style.colours(len(histories)), strict=True):
+        for table in tables:
+            loss.plot(table["step"], table["loss"], color=colour, lw=0.9, ls=(0, (3, 2)), alpha=0.8)
+            loss.plot(table["step"], table["valid_loss"], color=colour)
+            auc.plot(table["step"], table["valid_auc"].astype(float), color=colour)
+        lines.append(Line2D([], [], color=colour, label=model))
+    kinds = [
+        Line2D([], [], color=style.GREY, label="validation"),
+        Line2D([], [], color=style.GREY, lw=0.9, ls=(0, (3, 2)), label="training"),
+    ]
+    loss.set(xlabel="step", ylabel="loss (spikes and voltage, half each)", yscale="log", xlim=(0, None))
+    loss.yaxis.set_major_formatter("{x:.2g}")
+    loss.yaxis.set_minor_formatter(plt.FuncFormatter(lambda value, _: f"{value:.2g}"))
+    loss.tick_params(axis="y", which="minor", labelsize=7)
+    loss.legend(handles=kinds, loc="upper right")
+    auc.set(xlabel="step", ylabel="AUC, validation")
+    auc.legend(handles=lines, loc="lower right")
+    return figure
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("histories", nargs="+", help="history.csv of each fit, …/MODEL/seedN/history.csv")
+    parser.add_argument("--out", required=True, help="path of the figure without its ending")
+    arguments = parser.parse_args()
+    groups = style.by_model(arguments.histories)
+    style.save(draw({model: [pd.read_csv(path) for path in paths] for model, paths in groups.items()}), arguments.out)
+
+
+if __name__ == "__main__":
+    main()

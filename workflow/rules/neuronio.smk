@@ -1,0 +1,298 @@
+"""NeuronIO: the layer-5 cell's answers to synaptic events, and surrogates that learn to give them."""
+
+import json
+from pathlib import Path
+
+NEURONIO = config["neuronio"]
+RESULTS = f"results/neuronio/{study.cell_name(config['cell'])}"
+FITS = study.fit_folders(NEURONIO, config["cell"])
+SHARDS = {split: study.shards(NEURONIO, config["cell"], split) for split in study.SPLITS}
+
+
+rule check_equations:
+    "Check units, names and bounds of the cell's and the inputs' files; keep the one-page summaries."
+    input:
+        cell=documents.sources(config["equations"]),
+        inputs=documents.sources(config["inputs"]),
+    output:
+        "results/neuronio/equations.txt",
+    log:
+        "results/neuronio/equations.log",
+    benchmark:
+        "results/neuronio/equations.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 500 * attempt,
+        runtime=lambda wildcards, attempt: 2 * attempt,
+    message:
+        "Checking {input.cell[0]} and {input.inputs[0]}"
+    shell:
+        "( python -m sims check {input.cell[0]:q} && echo && python -m sims check {input.inputs[0]:q} ) > {output} 2> {log}"
+
+
+rule generate_shard:
+    "Simulate one shard of the data set: draw the inputs, run the cell, store both."
+    input:
+        cell=documents.sources(config["equations"]),
+        inputs=documents.sources(config["inputs"]),
+        morphology=study.morphology_files(config["cell"]),
+    output:
+        "data/neuronio/{cell}/{split}/{shard}.nc",
+    log:
+        "data/neuronio/{cell}/{split}/{shard}.log",
+    benchmark:
+        "data/neuronio/{cell}/{split}/{shard}.tsv"
+    params:
+        cell=config["cell"],
+        first=lambda wildcards: study.first_simulation(NEURONIO, wildcards.split, wildcards.shard),
+        simulations=lambda wildcards: NEURONIO["splits"][wildcards.split]["simulations"],
+        seconds=lambda wildcards: NEURONIO["splits"][wildcards.split]["seconds"],
+        seed=config["seed"],
+        backend=config["backend"],
+        dt=config["dt"],
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+        # Minutes: NEURON takes up to 20 s for a simulated second, compilation two minutes.
+        runtime=lambda wildcards, attempt: attempt
+        * (5 + NEURONIO["splits"][wildcards.split]["simulations"] * NEURONIO["splits"][wildcards.split]["seconds"] // 2),
+    message:
+        "Simulating {params.simulations} x {params.seconds} s of the cell {wildcards.cell} ({wildcards.split} {wildcards.shard})"
+    shell:
+        "python -m sims neuronio generate {output:q} --cell {params.cell:q} --equations {input.cell[0]:q}"
+        " --inputs {input.inputs[0]:q} --backend {params.backend} --dt {params.dt} --seed {params.seed}"
+        " --first {params.first} --simulations {params.simulations} --seconds {params.seconds} > {log:q} 2>&1"
+
+
+rule fit_surrogate:
+    "Fit one surrogate to the ground truth, one seed; a fit that was killed goes on from its checkpoint."
+    input:
+        train=SHARDS["train"],
+        valid=SHARDS["valid"],
+    output:
+        weights="results/neuronio/{cell}/{model}/seed{seed}/model.safetensors",
+        config="results/neuronio/{cell}/{model}/seed{seed}/config.yaml",
+        history="results/neuronio/{cell}/{model}/seed{seed}/history.csv",
+    log:
+        "results/neuronio/{cell}/{model}/seed{seed}/fit.log",
+    benchmark:
+        "results/neuronio/{cell}/{model}/seed{seed}/fit.tsv"
+    params:
+        folder=lambda wildcards, output: Path(output.weights).parent,
+        train=lambda wildcards, input: [f"--data={path}" for path in input.train],
+        valid=lambda wildcards, input: [f"--valid={path}" for path in input.valid],
+        model=lambda wildcards: study.model(NEURONIO, wildcards.model)["model"],
+        settings=lambda wildcards: [f"--set={text}" for text in study.settings(NEURONIO, wildcards.model)],
+        steps=lambda wildcards: study.training(NEURONIO, wildcards.model)["steps"],
+        batch_size=lambda wildcards: study.training(NEURONIO, wildcards.model)["batch_size"],
+        learning_rate=lambda wildcards: study.training(NEURONIO, wildcards.model)["learning_rate"],
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        # Minutes: a quarter of a second a step, whatever the model.
+        runtime=lambda wildcards, attempt: attempt * (10 + study.training(NEURONIO, wildcards.model)["steps"] // 240),
+    message:
+        "Fitting {wildcards.model}, seed {wildcards.seed}: {params.steps} steps"
+    shell:
+        "python -m fitting fit neuronio {params.model} {params.train:q} {params.valid:q} --out {params.folder:q} --resume"
+        " --seed {wildcards.seed} --steps {params.steps} --batch-size {params.batch_size}"
+        " --learning-rate {params.learning_rate} {params.settings:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule evaluate_surrogate:
+    "Score a fitted surrogate on simulations that neither its weights nor their choice have seen."
+    input:
+        fit=rules.fit_surrogate.output,
+        test=SHARDS["test"],
+    output:
+        metrics="results/neuronio/{cell}/{model}/seed{seed}/metrics.json",
+        predictions="results/neuronio/{cell}/{model}/seed{seed}/predictions.npz",
+    log:
+        "results/neuronio/{cell}/{model}/seed{seed}/evaluate.log",
+    benchmark:
+        "results/neuronio/{cell}/{model}/seed{seed}/evaluate.tsv"
+    params:
+        folder=lambda wildcards, output: Path(output.metrics).parent,
+        test=lambda wildcards, input: [f"--data={path}" for path in input.test],
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 20 * attempt,
+    message:
+        "Scoring {wildcards.model}, seed {wildcards.seed}"
+    shell:
+        "python -m fitting evaluate {params.folder:q} {params.test:q} --out {output.metrics:q}"
+        " --predictions {output.predictions:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule tabulate_metrics:
+    "Put every model and seed in one table, the paper's number beside ours."
+    input:
+        script="workflow/tables/metrics.py",
+        published="workflow/tables/published.csv",
+        metrics=expand("{fit}/metrics.json", fit=FITS),
+        fits=expand("{fit}/fit.tsv", fit=FITS),
+    output:
+        report(
+            f"{RESULTS}/metrics.csv",
+            caption="../report/metrics.rst",
+            category="NeuronIO",
+            labels={"what": "scores of the surrogates"},
+        ),
+    log:
+        f"{RESULTS}/metrics.log",
+    benchmark:
+        f"{RESULTS}/metrics.tsv"
+    params:
+        fits=FITS,
+        models=json.dumps(NEURONIO["models"]),
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 300 * attempt,
+        runtime=lambda wildcards, attempt: 2 * attempt,
+    shell:
+        "python -m workflow.tables.metrics {params.fits:q} --published {input.published} --models {params.models:q} --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule draw_trace:
+    "The neuron and the last model of the configuration on one test simulation."
+    input:
+        predictions=f"{FITS[-1]}/predictions.npz",
+        script="workflow/figures/trace.py",
+        style="workflow/figures/style.py",
+    output:
+        svg=report(
+            f"{RESULTS}/figures/trace.svg",
+            caption="../report/trace.rst",
+            category="NeuronIO",
+            labels={"what": "example trace"},
+        ),
+        png=f"{RESULTS}/figures/trace.png",
+    log:
+        f"{RESULTS}/figures/trace.log",
+    benchmark:
+        f"{RESULTS}/figures/trace.tsv"
+    params:
+        stem=lambda wildcards, output: output.svg.removesuffix(".svg"),
+        label=Path(FITS[-1]).parent.name,
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.figures.trace {input.predictions:q} --out {params.stem:q} --label {params.label} > {log:q} 2>&1"
+
+
+rule draw_roc:
+    "Spikes found against false alarms, over milliseconds of the test simulations."
+    input:
+        predictions=expand("{fit}/predictions.npz", fit=FITS),
+        script="workflow/figures/roc.py",
+        style="workflow/figures/style.py",
+    output:
+        svg=report(
+            f"{RESULTS}/figures/roc.svg",
+            caption="../report/roc.rst",
+            category="NeuronIO",
+            labels={"what": "ROC curves"},
+        ),
+        png=f"{RESULTS}/figures/roc.png",
+    log:
+        f"{RESULTS}/figures/roc.log",
+    benchmark:
+        f"{RESULTS}/figures/roc.tsv"
+    params:
+        stem=lambda wildcards, output: output.svg.removesuffix(".svg"),
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.figures.roc {input.predictions:q} --out {params.stem:q} > {log:q} 2>&1"
+
+
+rule draw_learning:
+    "Loss and AUC on the validation simulations while fitting."
+    input:
+        histories=expand("{fit}/history.csv", fit=FITS),
+        script="workflow/figures/learning.py",
+        style="workflow/figures/style.py",
+    output:
+        svg=report(
+            f"{RESULTS}/figures/learning.svg",
+            caption="../report/learning.rst",
+            category="NeuronIO",
+            labels={"what": "learning curves"},
+        ),
+        png=f"{RESULTS}/figures/learning.png",
+    log:
+        f"{RESULTS}/figures/learning.log",
+    benchmark:
+        f"{RESULTS}/figures/learning.tsv"
+    params:
+        stem=lambda wildcards, output: output.svg.removesuffix(".svg"),
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.figures.learning {input.histories:q} --out {params.stem:q} > {log:q} 2>&1"
+
+
+rule draw_statistics:
+    "Somatic voltage, output rates and intervals of all simulations."
+    input:
+        shards=[path for split in study.SPLITS for path in SHARDS[split]],
+        script="workflow/figures/statistics.py",
+        style="workflow/figures/style.py",
+    output:
+        svg=report(
+            f"{RESULTS}/figures/statistics.svg",
+            caption="../report/statistics.rst",
+            category="NeuronIO",
+            labels={"what": "statistics of the data"},
+        ),
+        png=f"{RESULTS}/figures/statistics.png",
+    log:
+        f"{RESULTS}/figures/statistics.log",
+    benchmark:
+        f"{RESULTS}/figures/statistics.tsv"
+    params:
+        stem=lambda wildcards, output: output.svg.removesuffix(".svg"),
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.figures.statistics {input.shards:q} --out {params.stem:q} > {log:q} 2>&1"
+
+
+rule draw_cell:
+    "The morphology, with its nexus and calcium hot zone; mechanism files do not enter."
+    input:
+        equations=study.cell_files(config["equations"]),
+        morphology=study.morphology_files(config["cell"]),
+        script="workflow/figures/cell.py",
+        style="workflow/figures/style.py",
+    output:
+        svg=report(
+            f"{RESULTS}/figures/cell.svg",
+            caption="../report/cell.rst",
+            category="NeuronIO",
+            labels={"what": "the cell"},
+        ),
+        png=f"{RESULTS}/figures/cell.png",
+    log:
+        f"{RESULTS}/figures/cell.log",
+    benchmark:
+        f"{RESULTS}/figures/cell.tsv"
+    params:
+        stem=lambda wildcards, output: output.svg.removesuffix(".svg"),
+        cell=config["cell"],
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.figures.cell {params.cell:q} {input.equations[0]:q} --out {params.stem:q} > {log:q} 2>&1"
