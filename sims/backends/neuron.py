@@ -103,7 +103,9 @@ def _compile(mechanism):
                 "\n".join(line for line in (run.stdout + run.stderr).splitlines() if "rror" in line)
                 or run.stderr[-2000:]
             )
-            raise BackendError(f"{mechanism.source}: NEURON cannot compile the mechanism generated from this file:\n{message}")
+            raise BackendError(
+                f"{mechanism.source}: NEURON cannot compile the mechanism generated from this file:\n{message}"
+            )
         # A rename is atomic: whoever compiles the same mechanism at the same time puts the same file there.
         os.replace(built, mechanism.library)
 

@@ -14,17 +14,13 @@ from sims.equations import IONIC_CURRENTS, SURROUNDINGS, EquationError
 from sims.expressions import CodeRenderer, ExpressionError, cable_unit, cable_units, expression
 
 IONS = ("K", "Na", "Ca")
-# Names that mean something else in NMODL, or are taken by NEURON's generated code.
-TAKEN = frozenset(
-    "v t dt i area diam celsius g e x y z w n flag lag ek ik ena ina eca ica cai cao ki ko nai nao".split()
-)
 NANOAMPERE_PER_CABLE_UNIT = "1e6"  # a point process wants nA where the cable units have mA
 HEADER = ": Generated from an equation file; edit that file instead."
 
 
 def nmodl_name(name):
-    """The name that a variable of an equation file has in NMODL."""
-    return f"{name}_" if name in TAKEN else name
+    """The name in NMODL of a variable of an equation file; the underscore keeps it apart from NEURON's and C's names."""
+    return f"{name}_"
 
 
 class NMODLRenderer(CodeRenderer):
@@ -108,6 +104,7 @@ class _Mechanism:
         if self.current is not None:
             self.names[self.current] = "i" if self.current == "I" else f"i{self.current[2:].lower()}"
         self.renderer = NMODLRenderer(self.names)
+        self.linear = {name: self._linear(name) for name in model.states}
         self.constants = {
             name
             for name in model.constants
@@ -218,17 +215,16 @@ class _Mechanism:
 
     def _constants(self):
         """What is the same on all segments. (NEURON keeps six digits of a PARAMETER's value, all of a CONSTANT's.)"""
-        needed = set()
-        for equation in (*self.subexpressions.values(), *self.model.states.values()):
-            if equation.name not in self.constants:
-                needed |= equation.expression.names
-        for body in self.model.events.values():
-            needed |= set().union(*(statement.expression.names for statement in body))
-        needed |= set().union(*(start.names for start in self.model.initial.values()))
+        bodies = [statement for body in self.model.events.values() for statement in body]
+        used = set().union(*(e.expression.names for e in (*self.model.states.values(), *bodies)))
+        used |= set().union(*(start.names for start in self.model.initial.values()), {self.current} - {None})
+        for name in reversed(self.subexpressions):
+            if name in used and name not in self.constants:
+                used |= self.subexpressions[name].expression.names
         values = {name: cable_units(parameter.value) for name, parameter in self.parameters.items()}
         for name, value in self.model.compute(self.model.values(), sorted(self.constants)).items():
             values[name] = float(value) / float(cable_unit(self.model.subexpressions[name].dimension))
-        constant = [name for name in values if name in needed and name not in self.varied]
+        constant = [name for name in values if name in used and name not in self.varied]
         return [f"{self._name(name)} = {values[name]!r}" for name in constant]
 
     def _assigned(self):
@@ -244,7 +240,7 @@ class _Mechanism:
 
     def _initial(self):
         starts = {name: start for name, start in self.model.initial.items()}
-        starts |= {name: self._linear(name)[0] for name in self.model.states if name not in starts}
+        starts |= {name: self.linear[name][0] for name in self.model.states if name not in starts}
         lines = self._computed(set().union(*(e.names for e in starts.values())))
         lines += [f"{self._name(name)} = {self.renderer.render_node(e.tree)}" for name, e in starts.items()]
         return lines + [f"decay_{name} = {self._decay(name)}" for name in self._steady_decays()]
@@ -272,10 +268,10 @@ class _Mechanism:
         if not self.fixed_step:
             return []
         unchanging = {*self.parameters, *self.constants}
-        return [name for name in self.model.states if self._linear(name)[1].names <= unchanging]
+        return [name for name in self.model.states if self.linear[name][1].names <= unchanging]
 
     def _decay(self, state):
-        return f"exp(-dt*{self.renderer.render_element_parentheses(self._linear(state)[1].tree)})"
+        return f"exp(-dt*{self.renderer.render_element_parentheses(self.linear[state][1].tree)})"
 
     def _breakpoint(self):
         solve = [f"SOLVE states{'' if self.fixed_step else ' METHOD cnexp'}"] if self.model.states else []
@@ -326,13 +322,15 @@ class _Mechanism:
             lines = self._computed(set().union(*(e.expression.names for e in self.model.states.values())))
             lines += [f"{self._name(name)}' = {self._render(e, e.node)}" for name, e in self.model.states.items()]
             return _block("DERIVATIVE states", lines)
-        linear = {name: self._linear(name) for name in self.model.states}
         steady = self._steady_decays()
         names = set().union(
-            *(rest.names | (frozenset() if name in steady else rate.names) for name, (rest, rate) in linear.items())
+            *(
+                rest.names | (frozenset() if name in steady else rate.names)
+                for name, (rest, rate) in self.linear.items()
+            )
         )
         lines = self._computed(names)
-        for name, (rest, _) in linear.items():
+        for name, (rest, _) in self.linear.items():
             x, decay = self._name(name), f"decay_{name}" if name in steady else self._decay(name)
             if rest.text in ("0", "0.0"):
                 lines.append(f"{x} = {x}*{decay}")

@@ -11,6 +11,7 @@ import pytest
 
 from sims import equations
 from sims.backends.neuron import load, mechanisms
+from sims.backends.nmodl import nmodl_name
 
 L5PC = Path(__file__).resolve().parents[2] / "equations" / "l5pc"
 # 48 voltages, the removable singularities of the rates among them.
@@ -99,15 +100,15 @@ def clamped(mechanism, v, dt, **states):
     section = h.Section(name="clamped")
     section.insert(mechanism)
     instance = getattr(section(0.5), mechanism)
-    instance.gbar = 0
+    setattr(instance, nmodl_name("gbar"), 0)
     h.CVode().active(False)
     h.dt = dt
     h.finitialize(v)
-    start = {name: getattr(instance, name) for name in states}
+    start = {name: getattr(instance, nmodl_name(name)) for name in states}
     for name, value in states.items():
-        setattr(instance, name, value)
+        setattr(instance, nmodl_name(name), value)
     h.fadvance()
-    return start, {name: getattr(instance, name) for name in states}
+    return start, {name: getattr(instance, nmodl_name(name)) for name in states}
 
 
 @pytest.mark.parametrize("channel, gate", GATES, ids=NAMES)

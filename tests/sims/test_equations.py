@@ -72,7 +72,9 @@ def test_the_linearised_dendrite_changes_one_equation_and_nothing_else():
 
 def test_extending_replaces_an_equation_by_its_left_side_and_a_parameter_by_its_name(tmp_path):
     (tmp_path / "base.yaml").write_text(NEURON)
-    child = read(tmp_path, "extends: base.yaml\nequations: |\n  dv/dt = 2*(E_L - v)/tau : volt\nparameters: {E_L: -60*mV}\n")
+    child = read(
+        tmp_path, "extends: base.yaml\nequations: |\n  dv/dt = 2*(E_L - v)/tau : volt\nparameters: {E_L: -60*mV}\n"
+    )
     assert child.states["v"].expression.text == "2*(E_L - v)/tau"
     assert child.parameters["E_L"].value.si == -0.06
     assert child.parameters["E_L"].bounds is not None and child.parameters["tau"].value.si == 0.01
@@ -80,7 +82,9 @@ def test_extending_replaces_an_equation_by_its_left_side_and_a_parameter_by_its_
 
 def test_a_null_removes_what_was_inherited(tmp_path):
     (tmp_path / "base.yaml").write_text(NEURON)
-    child = read(tmp_path, "extends: base.yaml\nequations: |\n  dv/dt = (E_L - v)/(10*ms) : volt\nparameters: {tau: null}\n")
+    child = read(
+        tmp_path, "extends: base.yaml\nequations: |\n  dv/dt = (E_L - v)/(10*ms) : volt\nparameters: {tau: null}\n"
+    )
     assert set(child.parameters) == {"E_L"}
 
 
@@ -168,7 +172,25 @@ MUTATIONS = st.tuples(
     st.one_of(
         st.text(max_size=20),
         st.sampled_from(
-            ["\n", ":", "{", "}", "[", "- ", "&x ", "*x", "!!", "|", "1e400", "**", "v", "ds/dt = 0 : 1", "\0", "\t", "#"]
+            [
+                "\n",
+                ":",
+                "{",
+                "}",
+                "[",
+                "- ",
+                "&x ",
+                "*x",
+                "!!",
+                "|",
+                "1e400",
+                "**",
+                "v",
+                "ds/dt = 0 : 1",
+                "\0",
+                "\t",
+                "#",
+            ]
             + ["extends: dendrite_nmda.yaml\n", "null", "equations: 1\n", "parameters: []\n", "(" * 200, "9" * 400]
         ),
     ),

@@ -48,7 +48,20 @@ def test_a_comparison_under_int_chooses(v, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["v + 1", "exp(v)", "v.real", "v[0]", "lambda: v", "f(v)", "v if v else v", "1 < v < 2", "'v'", "True", "xi", "v @ v"]
+    [
+        "v + 1",
+        "exp(v)",
+        "v.real",
+        "v[0]",
+        "lambda: v",
+        "f(v)",
+        "v if v else v",
+        "1 < v < 2",
+        "'v'",
+        "True",
+        "xi",
+        "v @ v",
+    ]
     + ["[v for v in v]", "(v := 1)", "exp(x=v)", "exp(*v)", "v**v", "v +", "", "(" * 999, "1+" * 900 + "1", "9" * 5000],
 )
 def test_what_is_not_arithmetic_on_known_names_is_refused(text):
@@ -57,7 +70,8 @@ def test_what_is_not_arithmetic_on_known_names_is_refused(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "mV*", "1/0", "0**-1", "1e999", "9**9**9", "10**300*10**300", "1 + mV", "0x1f", "1j", "True", "2 mV", "v"]
+    "text",
+    ["", "mV*", "1/0", "0**-1", "1e999", "9**9**9", "10**300*10**300", "1 + mV", "0x1f", "1j", "True", "2 mV", "v"],
 )
 def test_what_is_not_a_number_with_a_unit_is_refused(text):
     with pytest.raises(ExpressionError):

@@ -5,6 +5,7 @@ import argparse
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from workflow.figures import style
 
@@ -17,18 +18,21 @@ def draw(histories):
         for table in tables:
             loss.plot(table["step"], table["loss"], color=colour, lw=0.9, ls=(0, (3, 2)), alpha=0.8)
             loss.plot(table["step"], table["valid_loss"], color=colour)
-            auc.plot(table["step"], table["valid_auc"].astype(float), color=colour)
+            auc.plot(table["step"], table["valid_auc"], color=colour)
         lines.append(Line2D([], [], color=colour, label=model))
     kinds = [
         Line2D([], [], color=style.GREY, label="validation"),
         Line2D([], [], color=style.GREY, lw=0.9, ls=(0, (3, 2)), label="training"),
     ]
     loss.set(xlabel="step", ylabel="loss (spikes and voltage, half each)", yscale="log", xlim=(0, None))
-    loss.yaxis.set_major_formatter("{x:.2g}")
-    loss.yaxis.set_minor_formatter(plt.FuncFormatter(lambda value, _: f"{value:.2g}"))
-    loss.tick_params(axis="y", which="minor", labelsize=7)
+    loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    loss.yaxis.set_major_formatter("{x:g}")
+    loss.yaxis.set_minor_formatter(NullFormatter())
     loss.legend(handles=kinds, loc="upper right")
-    auc.set(xlabel="step", ylabel="AUC, validation")
+    auc.set(xlabel="step", ylabel="AUC in validation")
+    if all(table["valid_auc"].isna().all() for tables in histories.values() for table in tables):
+        auc.set(yticks=[], ylim=(0, 1))
+        auc.text(0.5, 0.6, "undefined: no spikes", transform=auc.transAxes, ha="center", color=style.GREY)
     auc.legend(handles=lines, loc="lower right")
     return figure
 

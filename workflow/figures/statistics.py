@@ -26,7 +26,7 @@ def _voltage(axes, shards):
     axes.hist(values, bins=np.arange(-90, 45, 1.0), density=True, histtype="stepfilled", color=style.SKY)
     axes.axvline(values.mean(), color=style.BLACK, lw=0.8, ls=(0, (4, 3)))
     axes.set(yscale="log", xlabel="somatic voltage (mV)", ylabel="density (1/mV)")
-    axes.set_title(f"mean {values.mean():.2f}, SD {values.std():.2f} mV", loc="right", fontweight="normal")
+    axes.set_title(f"mean {values.mean():.2f}, SD {values.std():.2f} mV")
 
 
 def _rates(axes, shards):
@@ -41,7 +41,7 @@ def _rates(axes, shards):
     axes.set(xlabel="output rate of a simulation (Hz)", ylabel="simulations")
     axes.yaxis.get_major_locator().set_params(integer=True)
     error = f" ± {rates.std(ddof=1) / np.sqrt(len(rates)):.2f}" if len(rates) > 1 else ""
-    axes.set_title(f"mean {rates.mean():.2f}{error} Hz, n = {len(rates)}", loc="right", fontweight="normal")
+    axes.set_title(f"mean {rates.mean():.2f}{error} Hz, n = {len(rates)}")
 
 
 def _intervals(axes, shards):
@@ -52,7 +52,7 @@ def _intervals(axes, shards):
     axes.set(xscale="log", xlim=(1, 10_000), xlabel="interval between spikes (ms)", ylabel="intervals")
     axes.yaxis.get_major_locator().set_params(integer=True)
     short = f", {100 * np.mean(intervals < 10):.0f} % below 10 ms" if len(intervals) else ""
-    axes.set_title(f"n = {len(intervals)}{short}", loc="right", fontweight="normal")
+    axes.set_title(f"n = {len(intervals)}{short}")
 
 
 def _inputs(axes, shards):
@@ -65,8 +65,8 @@ def _inputs(axes, shards):
             if len(here):
                 label = f"{name}, {region}: {here.mean():.1f} Hz"
                 axes.hist(here, bins=bins, histtype="step", color=colour, ls=line, lw=1.2, label=label)
-    axes.set(xlabel="mean rate of an input channel (Hz)", ylabel="channels")
-    axes.legend(loc="upper right")
+    axes.set(xlabel="mean rate of an input channel (Hz)", ylabel="channels", xlim=(0, 1.5 * bins[-1]))
+    axes.legend(loc="upper right", handlelength=1.4)
 
 
 def main():

@@ -26,8 +26,7 @@ plt.rcParams.update(
     {
         "font.size": 9,
         "axes.titlesize": 9,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
+        "axes.titlelocation": "right",
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.linewidth": 0.8,

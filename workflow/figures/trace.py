@@ -7,6 +7,8 @@ from matplotlib import pyplot as plt
 
 from workflow.figures import style
 
+CEILING_MV = -55  # where the task cuts the voltage
+
 
 def draw(trace, label):
     """A figure of the arrays `trace_…` that an evaluation keeps; label: the surrogate's name."""
@@ -16,12 +18,11 @@ def draw(trace, label):
     )
     voltage.plot(seconds, trace["trace_voltage_mV"], color=style.BLACK, lw=1, label="neuron")
     voltage.plot(seconds, trace["trace_predicted_voltage_mV"], color=style.VERMILLION, lw=1, label=label)
-    low, high = voltage.get_ylim()
-    voltage.set_ylim(low, max(high, -54) + 2.5)
-    voltage.plot(seconds[spikes], np.full(spikes.sum(), max(high, -54) + 1), "|", color=style.BLACK, ms=7, mew=1.2)
-    voltage.set_ylabel("somatic voltage (mV)")
-    voltage.legend(loc="upper left", bbox_to_anchor=(0, 1.18), ncols=2, borderaxespad=0)
-    voltage.set_title(f"{spikes.sum()} spikes, marked above", loc="right", fontweight="normal", color=style.GREY)
+    top = max(voltage.get_ylim()[1], CEILING_MV) + 1.5
+    voltage.plot(seconds[spikes], np.full(spikes.sum(), top), "|", color=style.BLACK, ms=8, mew=1.2, label="its spikes")
+    voltage.set(ylabel="somatic voltage (mV)", ylim=(None, top + 1))
+    lines, labels = voltage.get_legend_handles_labels()
+    figure.legend([lines[i] for i in (0, 2, 1)], [labels[i] for i in (0, 2, 1)], loc="outside upper center", ncols=3)
 
     probability.fill_between(seconds, trace["trace_spike_probability"], color=style.VERMILLION, alpha=0.7, lw=0)
     top = 1.25 * max(float(trace["trace_spike_probability"].max()), 1e-3)

@@ -1,0 +1,132 @@
+"""The report: one HTML page that carries its figures, tables and equation files, and asks no other machine."""
+
+import argparse
+import base64
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+import yaml
+
+from sims import neuronio
+
+PACKAGES = ("brian2", "neuron", "numpy", "scipy", "snakemake", "torch", "xarray")
+
+
+def image(path):
+    """A figure as a data URI, which keeps the names inside one SVG apart from those in another."""
+    return "data:image/svg+xml;base64," + base64.b64encode(Path(path).read_bytes()).decode()
+
+
+def data_card(shards):
+    """What the shards say of themselves: attributes that all share, and a table of what each split holds.
+
+    shards: {path: Shard}.   Returns (dict of attribute -> text, list of dicts).
+    """
+    attributes = [shard.attributes for shard in shards.values()]
+    shared = {}
+    for name in ("cell", "backend", "dt_ms", "precision", "seed", "equations_digest", "code_version"):
+        values = sorted({str(entry[name]) for entry in attributes})
+        shared[name] = ", ".join(values)
+    splits = {}
+    for path, shard in shards.items():
+        splits.setdefault(Path(path).parent.name, []).append(shard)
+    rows = [
+        {
+            "split": split,
+            "shards": len(group),
+            "simulations": sum(shard.simulations for shard in group),
+            "seconds": sum(shard.simulations * shard.duration_ms for shard in group) / 1000,
+            "spikes": sum(len(shard.spike_time) for shard in group),
+            "events": sum(len(shard.event_time) for shard in group),
+        }
+        for split, group in splits.items()
+    ]
+    for row in rows:
+        row["rate"] = row["spikes"] / row["seconds"]
+    return shared, rows
+
+
+def scores(path):
+    """The table of metrics, one row a model; scores are (mean, standard deviation) over seeds, None where undefined."""
+    table = pd.read_csv(path)
+    rows = []
+    for name, group in table.groupby("name", sort=False):
+        first = group.iloc[0]
+        rows.append(
+            {
+                "name": name,
+                "seeds": len(group),
+                "steps": int(first["steps"]),
+                "parameters": int(first["parameters_live"]),
+                "paper": {key: _given(first[f"paper_{key}"]) for key in ("auc", "voltage_rmse_mV")},
+                **{
+                    key: (_given(group[key].mean()), _given(group[key].std(ddof=1)))
+                    for key in ("auc", "auc_few_spikes", "voltage_rmse_mV", "voltage_rmse_aligned_mV_few_spikes")
+                },
+            }
+        )
+    return rows
+
+
+def costs(paths):
+    """Time and memory by step, from Snakemake's benchmark files: rows with step, jobs, cpu_s, wall_s and rss_mb."""
+    groups = {}
+    for path in map(Path, paths):
+        step = "generate" if path.parent.name in ("train", "valid", "test") else path.stem
+        groups.setdefault(step, []).append(pd.read_csv(path, sep="\t", na_values="-").iloc[0])
+    return [
+        {
+            "step": step,
+            "jobs": len(rows),
+            "cpu_s": float(np.nansum([row["cpu_time"] for row in rows])),
+            "wall_s": float(np.nansum([row["s"] for row in rows])),
+            "rss_mb": float(np.nanmax([row["max_rss"] for row in rows] + [0])),
+        }
+        for step, rows in groups.items()
+    ]
+
+
+def _given(value):
+    return None if pd.isna(value) else value
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--template", required=True, type=Path)
+    parser.add_argument("--configuration", required=True, type=json.loads, help="the whole configuration, as JSON")
+    parser.add_argument("--summary", required=True, type=Path, help="what `sims check` says of the equation files")
+    parser.add_argument("--metrics", required=True, help="CSV of workflow.tables.metrics")
+    parser.add_argument("--figures", required=True, nargs="+", type=Path, help="SVG files")
+    parser.add_argument("--shards", required=True, nargs="+", help="…/SPLIT/SHARD.nc")
+    parser.add_argument("--equations", required=True, nargs="+", type=Path)
+    parser.add_argument("--costs", required=True, nargs="+", help="Snakemake's benchmark files")
+    arguments = parser.parse_args()
+
+    shards = dict(zip(arguments.shards, neuronio.read_all(arguments.shards), strict=True))
+    card, splits = data_card(shards)
+    strict = {"autoescape": True, "undefined": jinja2.StrictUndefined}
+    environment = jinja2.Environment(**strict, trim_blocks=True, lstrip_blocks=True)
+    page = environment.from_string(arguments.template.read_text()).render(
+        config=arguments.configuration,
+        configuration=yaml.safe_dump(arguments.configuration, sort_keys=False, default_flow_style=None, width=110),
+        card=card,
+        splits=splits,
+        channels=next(iter(shards.values())).channels,
+        scores=scores(arguments.metrics),
+        figures={path.stem: image(path) for path in arguments.figures},
+        summary=arguments.summary.read_text(),
+        equations={str(path): path.read_text() for path in dict.fromkeys(arguments.equations)},
+        costs=costs(arguments.costs),
+        versions={"Python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    )
+    arguments.out.write_text(page)
+
+
+if __name__ == "__main__":
+    main()

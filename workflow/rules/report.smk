@@ -23,7 +23,7 @@ rule write_report:
     benchmark:
         "results/report.tsv"
     params:
-        configuration=json.dumps(config),
+        configuration=json.dumps(config, sort_keys=True),
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,

@@ -1,0 +1,90 @@
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+PARTS = ("Snakefile", "workflow", "sims", "fitting", "equations", "data/morphologies/l5_stylised.swc")
+
+
+class Checkout:
+    """A copy of the project in which Snakemake may run."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def snakemake(self, *arguments):
+        """Run Snakemake at the smoke scale; returns the finished process, stdout and stderr together in stdout."""
+        command = [sys.executable, "-m", "snakemake", "all", "--cores", "1", *arguments]
+        if not {"--config", "--configfile"} & set(arguments):
+            command += ["--config", "scale=smoke"]
+        environment = {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache")}
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+    def planned(self, *arguments):
+        """What a dry run would do: {rule: number of jobs}, without `all`; and the shards as "train 000"."""
+        run = self.snakemake("--dry-run", *arguments)
+        assert run.returncode == 0, run.stdout
+        table = re.search(r"^Job stats:\n.*\n-.*\n((?:\w+ +\d+\n)*)", run.stdout, re.MULTILINE)
+        jobs = dict(line.split() for line in table[1].splitlines()) if table else {}
+        assert jobs or "Nothing to be done" in run.stdout, run.stdout
+        shards = set(re.findall(r"Simulating .* \((\w+ \d+)\)", run.stdout))
+        return {rule: int(count) for rule, count in jobs.items() if rule not in ("all", "total")}, shards
+
+    def configured(self, text):
+        """Arguments for a configuration file of this text, on top of the smoke scale."""
+        (self.folder / "configuration.yaml").write_text(f"scale: smoke\n{text}")
+        return ("--configfile", "configuration.yaml")
+
+    def edit(self, path, before, after):
+        """Replace the one place where `before` stands in a file."""
+        text = (self.folder / path).read_text()
+        assert text.count(before) == 1
+        (self.folder / path).write_text(text.replace(before, after))
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout in which nothing was run."""
+    return Checkout(_copied(PROJECT, tmp_path / "checkout", PARTS))
+
+
+@pytest.fixture(scope="session")
+def _finished(tmp_path_factory):
+    folder = _copied(PROJECT, tmp_path_factory.mktemp("finished") / "checkout", PARTS)
+    checkout = Checkout(folder)
+    summary = checkout.snakemake("--summary").stdout
+    outputs = re.findall(r"^((?:data|results)/\S+)\t", summary, re.MULTILINE)
+    costs = set(re.findall(r"(?:data|results)/[\w/.-]+\.tsv", checkout.snakemake("--dry-run").stdout))
+    assert len(outputs) > 20 and len(costs) > 8, summary
+    for path in (*outputs, *costs):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("made by no simulation\n")
+    # Snakemake records for each output what it was made from, as it does after a real run.
+    touched = checkout.snakemake("--touch", "--forceall")
+    assert touched.returncode == 0, touched.stdout
+    assert len(list((folder / ".snakemake" / "metadata").rglob("*"))) >= len(outputs)
+    return folder
+
+
+@pytest.fixture
+def finished(_finished, tmp_path):
+    """A checkout in which everything is up to date; its results are empty shells with Snakemake's true records."""
+    return Checkout(_copied(_finished, tmp_path / "checkout", [path.name for path in _finished.iterdir()]))
+
+
+def _copied(source, target, parts):
+    leave = shutil.ignore_patterns("__pycache__")
+    for part in parts:
+        if (source / part).is_dir():
+            shutil.copytree(source / part, target / part, ignore=leave)
+        else:
+            (target / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / part, target / part)
+    return target

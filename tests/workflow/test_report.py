@@ -1,0 +1,114 @@
+"""The table of scores and the page, from small synthetic results, through their command lines."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from sims import neuronio
+
+PROJECT = Path(__file__).resolve().parents[2]
+METRICS = {
+    "loss": 0.1,
+    "simulations": 3,
+    "simulations_few_spikes": 2,
+    "spikes": 12,
+    "parameters": {"trainable": 8002, "live": 7784, "printed": "8104"},
+    **{
+        f"{name}{suffix}": value
+        for name, value in {
+            "auc": 0.97,
+            "voltage_rmse_mV": 0.9,
+            "voltage_rmse_aligned_mV": 0.8,
+            "variance_explained": 0.9,
+        }.items()
+        for suffix in ("", "_few_spikes")
+    },
+}
+MODELS = [
+    {"name": "plain", "model": "branch_elm", "settings": {"d_m": 20}},
+    {"name": "changed", "model": "branch_elm", "settings": {"d_m": 20, "d_tree": 35}},
+]
+COST = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+
+
+def _run(module, *arguments):
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.fixture
+def table(tmp_path):
+    """metrics.csv of two models, one of them with two seeds."""
+    folders = [tmp_path / "plain" / "seed0", tmp_path / "plain" / "seed1", tmp_path / "changed" / "seed0"]
+    for seed, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        auc = None if folder.parent.name == "changed" else METRICS["auc"] + 0.01 * seed
+        (folder / "metrics.json").write_text(json.dumps(METRICS | {"seed": seed % 2, "auc": auc}))
+        (folder / "history.csv").write_text("step,loss\n10,0.5\n20,0.4\n")
+    published = PROJECT / "workflow" / "tables" / "published.csv"
+    options = ("--published", published, "--models", json.dumps(MODELS), "--out", tmp_path / "metrics.csv")
+    _run("workflow.tables.metrics", *folders, *options)
+    return tmp_path / "metrics.csv"
+
+
+def test_the_papers_number_stands_only_beside_the_model_that_the_paper_describes(table):
+    rows = pd.read_csv(table)
+    plain, changed = rows[rows["name"] == "plain"], rows[rows["name"] == "changed"]
+    assert plain["paper_auc"].tolist() == [0.9924, 0.9924]
+    assert changed["paper_auc"].isna().all()
+    assert rows["steps"].tolist() == [20, 20, 20]
+
+
+def test_the_page_carries_everything_and_asks_no_other_machine(table, tmp_path, make_shard):
+    for number, split in enumerate(("train", "test")):
+        (tmp_path / split).mkdir()
+        shard = make_shard(simulations=2, duration_ms=1000, segments=20, first_simulation=number)
+        neuronio.write(shard, tmp_path / split / "000.nc")
+        (tmp_path / split / "000.tsv").write_text(COST + "10\t0:00:10\t500\t0\t0\t0\t0\t0\t90\t9.5\n")
+    (tmp_path / "fit.tsv").write_text(COST + "0.1\t0:00:00\t-\t-\t-\t-\t-\t-\t-\t-\n")
+    figures = [tmp_path / f"{name}.svg" for name in ("trace", "roc", "learning", "cell", "statistics")]
+    for figure in figures:
+        figure.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (tmp_path / "note.yaml").write_text("description: a < b & <script>alert(1)</script>\n")
+    configuration = yaml.safe_load((PROJECT / "workflow" / "config" / "default.yaml").read_text())
+    _run(
+        "workflow.report.page",
+        *("--out", tmp_path / "report.html", "--template", "workflow/report/report.html.jinja"),
+        *("--configuration", json.dumps(configuration), "--summary", tmp_path / "note.yaml", "--metrics", table),
+        *("--figures", *figures, "--shards", tmp_path / "train" / "000.nc", tmp_path / "test" / "000.nc"),
+        *("--equations", tmp_path / "note.yaml"),
+        *("--costs", tmp_path / "train" / "000.tsv", tmp_path / "test" / "000.tsv", tmp_path / "fit.tsv"),
+    )
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<img src=\"data:image/svg+xml;base64,") == len(figures)
+    assert not re.search(r"""(?:src|href)=["'](?!data:)|@import|url\(""", page)
+    assert "<script>" not in page
+    assert "0.9750 ± 0.0071" in page and "0.9924" in page
+    assert "leaky" in page and "prefers-color-scheme: dark" in page and "width=device-width" in page
+    _Closed().feed(page)
+
+
+class _Closed(HTMLParser):
+    """Fails where an element is closed that was not the last one opened."""
+
+    EMPTY = {"meta", "link", "img", "br"}
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> after {self.open[-3:]}"
+        self.open.pop()

@@ -1,0 +1,56 @@
+"""What the rules read off the configuration."""
+
+import itertools
+
+import pytest
+import yaml
+
+from workflow import study
+
+
+@pytest.fixture(params=study.SCALES)
+def neuronio(request):
+    """The section neuronio of every scale."""
+    return yaml.safe_load((study.CONFIG / f"{request.param}.yaml").read_text())["neuronio"]
+
+
+def test_no_simulation_is_in_two_shards(neuronio):
+    ranges = []
+    for split in study.SPLITS:
+        for shard in range(neuronio["splits"][split]["shards"]):
+            first = study.first_simulation(neuronio, split, shard)
+            ranges.append((first, first + neuronio["splits"][split]["simulations"]))
+    for (_, end), (start, _) in itertools.pairwise(sorted(ranges)):
+        assert end <= start
+
+
+def test_the_largest_configuration_that_the_schema_allows_keeps_the_splits_apart():
+    schema = yaml.safe_load((study.CONFIG / "schema.yaml").read_text())
+    sizes = schema["$defs"]["split"]["properties"]
+    simulations = sizes["shards"]["maximum"] * sizes["simulations"]["maximum"]
+    for start, end in itertools.pairwise(sorted(study.FIRST_SIMULATION.values())):
+        assert start + simulations <= end
+
+
+def test_a_model_trains_as_all_do_but_for_what_its_entry_changes():
+    section = {
+        "training": {"steps": 10, "seeds": [0, 1]},
+        "models": [
+            {"name": "a", "model": "elm"},
+            {"name": "b", "model": "lstm", "settings": {"d_m": 5}, "training": {"steps": 3, "seeds": [7]}},
+        ],
+    }
+    assert study.training(section, "a") == {"steps": 10, "seeds": [0, 1]}
+    assert study.training(section, "b") == {"steps": 3, "seeds": [7]}
+    assert study.settings(section, "b") == ["d_m=5"]
+    root = "results/neuronio/cell1"
+    assert study.fit_folders(section, "cell1") == [f"{root}/a/seed0", f"{root}/a/seed1", f"{root}/b/seed7"]
+
+
+def test_a_morphology_of_ones_own_is_an_input_and_names_the_folder():
+    assert study.morphology_files("cells/mine.asc") == ["cells/mine.asc"]
+    assert study.cell_name("cells/mine.asc") == "mine"
+
+
+def test_a_hypothesis_about_a_density_is_a_cell_file_and_its_mechanisms_are_not():
+    assert [path.name for path in study.cell_files(study.CONFIG.parents[1] / "equations" / "l5pc" / "cell.yaml")] == ["cell.yaml"]
