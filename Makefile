@@ -35,13 +35,13 @@ setup: $(VENV)/.complete ## the environment in VENV (.venv)
 $(VENV)/.complete: requirements.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed, and was not found"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -r requirements.lock
 	touch $@
 
 # uv does not read pip's configuration, so the index that pip is told to use is handed on.
 lock: ## requirements.lock anew from pyproject.toml
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && index=$$($(PYTHON) -m pip config get global.index-url 2>/dev/null || true) \
-	&& $(PYTHON) -m venv "$$folder" && "$$folder/bin/python" -m pip install --quiet --disable-pip-version-check uv \
+	&& $(PYTHON) -m venv "$$folder" && "$$folder/bin/python" -m pip install -qq --disable-pip-version-check uv \
 	&& "$$folder/bin/uv" pip compile pyproject.toml --universal --python-version 3.11 --extra test --no-header --no-annotate \
 		--quiet $${index:+--default-index "$$index"} --output-file "$$folder/lock" \
 	&& grep -Ev '$(CUDA_ONLY)' "$$folder/lock" > requirements.lock

@@ -65,6 +65,12 @@ def first_simulation(neuronio, split, shard):
     return FIRST_SIMULATION[split] + int(shard) * neuronio["splits"][split]["simulations"]
 
 
+def simulated_seconds(neuronio, *splits):
+    """Seconds of all simulations of some splits; one takes up to 100 kB of memory."""
+    sizes = [neuronio["splits"][split] for split in splits]
+    return sum(size["shards"] * size["simulations"] * size["seconds"] for size in sizes)
+
+
 def fit_folders(neuronio, cell):
     """The folders of all fits: models in the order of the configuration, each with its seeds."""
     return [

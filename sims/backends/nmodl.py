@@ -19,7 +19,7 @@ HEADER = ": Generated from an equation file; edit that file instead."
 
 
 def nmodl_name(name):
-    """The name in NMODL of a variable of an equation file; the underscore keeps it apart from NEURON's and C's names."""
+    """A variable's name in NMODL; the underscore keeps it apart from what NEURON and C call their own."""
     return f"{name}_"
 
 

@@ -125,7 +125,8 @@ BAD = {
     "an equation defined twice": (NEURON.replace(": volt\n", ": volt\n  dv/dt = 0*volt/second : volt\n"), 5, "twice"),
     "a key that appears twice": (NEURON + "kind: neuron\n", 8, "twice"),
     "a circle of subexpressions": (
-        NEURON.replace("/tau : volt\n", "/a : volt\n  a = tau + b : second\n  b = a : second\n"), 5, "defined by itself",
+        NEURON.replace("/tau : volt\n", "/a : volt\n  a = tau + b : second\n  b = a : second\n"), 5,
+        "defined by itself",
     ),
     "a parameter that nothing uses": (NEURON + "  gmax: 1*nS\n", 8, "nothing in this model uses"),
     "a name that is a unit": (NEURON.replace("tau", "mV"), 7, "is a unit"),

@@ -169,7 +169,7 @@ def test_cell1_lands_in_the_reference_statistics(tmp_path, cell1_path):
     n = 16
     rate, mean, sd, capped = statistics(generated(tmp_path, cell1_path, n))
     print(
-        f"{n} simulations of 6 s: {rate:.3f} Hz, {mean:.3f} mV, SD {sd:.3f} mV, SD of the capped voltage {capped:.3f} mV"
+        f"{n} simulations of 6 s: {rate:.3f} Hz, {mean:.3f} mV, SD {sd:.3f} mV, SD capped at -55 mV {capped:.3f} mV"
     )
     assert rate == pytest.approx(RATE, abs=3 * 1.49 / np.sqrt(n))
     assert mean == pytest.approx(MEAN, abs=3 * 0.8 / np.sqrt(n))

@@ -95,7 +95,8 @@ def test_the_probability_is_that_of_an_exponential_threshold(inputs):
 # Any line changed, the spikes change.
 CHANGES = [
     "choices: {hold: [33*ms]}", "choices: {smoothing: [33*ms]}", "parameters: {length_offset: 20*um}",
-    "parameters: {jitter: 40*ms}", "parameters: {gain_low: 0.1}", "parameters: {gain_high: 1.9}", "parameters: {taps: 3}",
+    "parameters: {jitter: 40*ms}", "parameters: {gain_low: 0.1}", "parameters: {gain_high: 1.9}",
+    "parameters: {taps: 3}",
     "trees: {basal: {excitation: [0*Hz, 4000*Hz]}}", "trees: {apical: {excitation: [0*Hz, 4000*Hz]}}",
     "trees: {basal: {inhibition: [0*Hz, 4000*Hz]}}", "trees: {apical: {inhibition: [0*Hz, 4000*Hz]}}",
     "equations: |\n  weight = length : meter\nparameters: {length_offset: null}",

@@ -1,4 +1,4 @@
-"""The layer-5 cell: densities where they belong, and the promise that an edit changes what depends on it and nothing else."""
+"""The layer-5 cell: densities where they belong; an edit changes what depends on it and nothing else."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -104,7 +104,7 @@ def test_the_membrane_is_twice_as_thick_with_charge_on_dendrites(published, segm
 
 
 def edited(tmp_path, path):
-    """Every file that differs from `path` in one number or one term of one line, as (name, text of a file extending it)."""
+    """Files that differ from `path` in one number or one term of one line, as (line, text of a file extending it)."""
     model = equations.read(path)
     for name, parameter in model.parameters.items():
         changed = f"1.25*({parameter.value.text})" if parameter.value.value else f"1e-3*({_unit(parameter)})"

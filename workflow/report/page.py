@@ -4,6 +4,7 @@ import argparse
 import base64
 import json
 import platform
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import yaml
 
 from sims import neuronio
 
+ATTRIBUTES = ("cell", "backend", "dt_ms", "precision", "seed", "equations_digest", "code_version")
 PACKAGES = ("brian2", "neuron", "numpy", "scipy", "snakemake", "torch", "xarray")
 
 
@@ -22,33 +24,25 @@ def image(path):
     return "data:image/svg+xml;base64," + base64.b64encode(Path(path).read_bytes()).decode()
 
 
-def data_card(shards):
-    """What the shards say of themselves: attributes that all share, and a table of what each split holds.
+def data_card(paths):
+    """What shards say of themselves, one at a time in memory.
 
-    shards: {path: Shard}.   Returns (dict of attribute -> text, list of dicts).
+    paths: …/SPLIT/SHARD.nc.   Returns (attribute -> text, with every value that occurs; number of channels; a dict of
+    counts for each split).
     """
-    attributes = [shard.attributes for shard in shards.values()]
-    shared = {}
-    for name in ("cell", "backend", "dt_ms", "precision", "seed", "equations_digest", "code_version"):
-        values = sorted({str(entry[name]) for entry in attributes})
-        shared[name] = ", ".join(values)
-    splits = {}
-    for path, shard in shards.items():
-        splits.setdefault(Path(path).parent.name, []).append(shard)
-    rows = [
-        {
-            "split": split,
-            "shards": len(group),
-            "simulations": sum(shard.simulations for shard in group),
-            "seconds": sum(shard.simulations * shard.duration_ms for shard in group) / 1000,
-            "spikes": sum(len(shard.spike_time) for shard in group),
-            "events": sum(len(shard.event_time) for shard in group),
-        }
-        for split, group in splits.items()
-    ]
-    for row in rows:
-        row["rate"] = row["spikes"] / row["seconds"]
-    return shared, rows
+    values, splits = {name: set() for name in ATTRIBUTES}, {}
+    for path in paths:
+        shard = neuronio.read(path)
+        for name in ATTRIBUTES:
+            values[name].add(str(shard.attributes[name]))
+        row = splits.setdefault(Path(path).parent.name, Counter())
+        row["shards"] += 1
+        row["simulations"] += shard.simulations
+        row["seconds"] += shard.simulations * shard.duration_ms / 1000
+        row["spikes"] += len(shard.spike_time)
+        row["events"] += len(shard.event_time)
+    rows = [{"split": split, "rate": row["spikes"] / row["seconds"], **row} for split, row in splits.items()]
+    return {name: ", ".join(sorted(found)) for name, found in values.items()}, shard.channels, rows
 
 
 def scores(path):
@@ -108,8 +102,7 @@ def main():
     parser.add_argument("--costs", required=True, nargs="+", help="Snakemake's benchmark files")
     arguments = parser.parse_args()
 
-    shards = dict(zip(arguments.shards, neuronio.read_all(arguments.shards), strict=True))
-    card, splits = data_card(shards)
+    card, channels, splits = data_card(arguments.shards)
     strict = {"autoescape": True, "undefined": jinja2.StrictUndefined}
     environment = jinja2.Environment(**strict, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(arguments.template.read_text()).render(
@@ -117,7 +110,7 @@ def main():
         configuration=yaml.safe_dump(arguments.configuration, sort_keys=False, default_flow_style=None, width=110),
         card=card,
         splits=splits,
-        channels=next(iter(shards.values())).channels,
+        channels=channels,
         scores=scores(arguments.metrics),
         figures={path.stem: image(path) for path in arguments.figures},
         summary=arguments.summary.read_text(),

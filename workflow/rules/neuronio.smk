@@ -88,7 +88,7 @@ rule fit_surrogate:
         learning_rate=lambda wildcards: study.training(NEURONIO, wildcards.model)["learning_rate"],
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        mem_mb=lambda wildcards, attempt: attempt * (1500 + study.simulated_seconds(NEURONIO, "train", "valid") // 8),
         # Minutes: a quarter of a second a step, whatever the model.
         runtime=lambda wildcards, attempt: attempt * (10 + study.training(NEURONIO, wildcards.model)["steps"] // 240),
     message:
@@ -116,8 +116,8 @@ rule evaluate_surrogate:
         test=lambda wildcards, input: [f"--data={path}" for path in input.test],
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 20 * attempt,
+        mem_mb=lambda wildcards, attempt: attempt * (1500 + study.simulated_seconds(NEURONIO, "test") // 8),
+        runtime=lambda wildcards, attempt: attempt * (5 + study.simulated_seconds(NEURONIO, "test") // 60),
     message:
         "Scoring {wildcards.model}, seed {wildcards.seed}"
     shell:
