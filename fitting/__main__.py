@@ -47,6 +47,12 @@ def fit(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's checkpoint, if it has one.")
     ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="With --resume: start anew where the folder's fit is of other data or settings."
+        ),
+    ] = False,
     threads: Threads = 1,
 ):
     """Fit MODEL to TASK."""
@@ -90,6 +96,7 @@ def fit(
             out,
             config,
             resume,
+            replace,
         )
         best = min(history, key=lambda row: row["valid_loss"])
         typer.echo(

@@ -87,7 +87,7 @@ def build(kind, settings, num_input, num_output, training):
         return kind(settings, num_input, num_output)
 
 
-def fit(model, batch, loss, validate, training, out, config, resume=False, show_progress=True):
+def fit(model, batch, loss, validate, training, out, config, resume=False, replace=False, show_progress=True):
     """Fit a model and leave its folder.
 
     batch(generator, size) -> (inputs, targets) draws a training batch with a numpy generator.
@@ -95,13 +95,14 @@ def fit(model, batch, loss, validate, training, out, config, resume=False, show_
     training: Training.   out: folder, made if needed.
     config: everything else that decides the result, plain values for config.yaml.
     resume: go on from the folder's checkpoint, start where there is none, return at once where the fit is finished.
+    replace: start anew where what the folder holds is of other data or settings, instead of refusing.
     Returns the history, a list of dicts, one for each validation; the model is left with its best weights.
     Raises FitError where the folder holds another or (without `resume`) any fit, where its checkpoint is damaged, or
     where a loss is not finite; the folder then still holds its last checkpoint.
     """
     out = Path(out)
     config = {**config, "training": asdict(training)}
-    if refuse_unusable_folder(out, config, resume):
+    if refuse_unusable_folder(out, config, resume, replace):
         model.load_state_dict(_read_weights(out / "model.safetensors"))
         return _read_history(out / "history.csv")
     with torch.random.fork_rng(devices=[]):
@@ -109,11 +110,12 @@ def fit(model, batch, loss, validate, training, out, config, resume=False, show_
         return _fit(model, batch, loss, validate, training, out, config, show_progress)
 
 
-def refuse_unusable_folder(out, config, resume):
+def refuse_unusable_folder(out, config, resume, replace=False):
     """Check, before any work, that a fit with `config` may run in the folder `out`.
 
     config: as `fit` writes it, with "training".
     Returns True where exactly this fit is finished there (and `resume` is set).
+    With `replace`, a fit of other data or settings is removed.
     Raises FitError where the folder is not free.
     """
     out = Path(out)
@@ -134,6 +136,10 @@ def refuse_unusable_folder(out, config, resume):
     before, now = _flatten(before), _flatten(config)
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name) and name.rpartition(".")[2] not in _UNCOMPARED:
+            if replace:
+                for left in (out / "model.safetensors", out / "checkpoint.pt"):
+                    left.unlink(missing_ok=True)
+                return False
             raise FitError(
                 f"--resume: {source} was started with {name} = {before.get(name, 'nothing')}, "
                 f"found {now.get(name, 'nothing')}, expected the same settings"

@@ -59,9 +59,9 @@ def killed_at(step):
     return draw
 
 
-def run(out, model=None, batch=batch, validate=validate, training=TRAINING, resume=False, **config):
+def run(out, model=None, batch=batch, validate=validate, training=TRAINING, resume=False, replace=False, **config):
     model = model or new_model()
-    history = fit(model, batch, loss, validate, training, out, config, resume, show_progress=False)
+    history = fit(model, batch, loss, validate, training, out, config, resume, replace, show_progress=False)
     return model.state_dict(), [{key: value for key, value in row.items() if key != "cpu_s"} for row in history]
 
 
@@ -196,6 +196,16 @@ def test_resuming_with_other_settings_names_the_setting(tmp_path):
     with pytest.raises(FitError, match="training.steps = 60, found 61"):
         run(tmp_path, resume=True, training=other, model_settings={"d_m": 20}, data=[{"path": "a", "sha256": "1"}])
     run(tmp_path, resume=True, model_settings={"d_m": 20}, data=[{"path": "moved", "sha256": "1"}])
+
+
+def test_a_killed_fit_whose_data_changed_starts_anew_when_told_to_replace(tmp_path):
+    data = {"data": [{"path": "a", "sha256": "2"}]}
+    fresh, fresh_history = run(tmp_path / "fresh", **data)
+    with pytest.raises(Killed):
+        run(tmp_path / "edited", batch=killed_at(15), data=[{"path": "a", "sha256": "1"}])
+    anew, anew_history = run(tmp_path / "edited", resume=True, replace=True, **data)
+    assert anew_history == fresh_history
+    assert all(torch.equal(anew[name], fresh[name]) for name in fresh)
 
 
 def test_resuming_a_finished_fit_does_nothing(tmp_path):

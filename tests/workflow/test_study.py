@@ -52,5 +52,6 @@ def test_a_morphology_of_ones_own_is_an_input_and_names_the_folder():
     assert study.cell_name("cells/mine.asc") == "mine"
 
 
-def test_a_hypothesis_about_a_density_is_a_cell_file_and_its_mechanisms_are_not():
-    assert [path.name for path in study.cell_files(study.CONFIG.parents[1] / "equations" / "l5pc" / "cell.yaml")] == ["cell.yaml"]
+def test_the_drawing_depends_on_cell_files_and_not_on_their_mechanisms():
+    published = study.CONFIG.parents[1] / "equations" / "l5pc" / "cell.yaml"
+    assert study.cell_files(published) == [published]

@@ -28,12 +28,11 @@ def draw(histories):
     loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     loss.yaxis.set_major_formatter("{x:g}")
     loss.yaxis.set_minor_formatter(NullFormatter())
-    loss.legend(handles=kinds, loc="upper right")
+    figure.legend(handles=lines + kinds, loc="outside upper center", ncols=6)
     auc.set(xlabel="step", ylabel="AUC in validation")
     if all(table["valid_auc"].isna().all() for tables in histories.values() for table in tables):
         auc.set(yticks=[], ylim=(0, 1))
         auc.text(0.5, 0.6, "undefined: no spikes", transform=auc.transAxes, ha="center", color=style.GREY)
-    auc.legend(handles=lines, loc="lower right")
     return figure
 
 

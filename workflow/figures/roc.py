@@ -26,7 +26,7 @@ def draw(curves):
             label = None
     whole.set(xlim=(0, 1), ylabel="spikes found", aspect="equal")
     whole.legend(loc="lower right", title="area under the curve", title_fontsize=8, alignment="left")
-    low.set(xscale="log", xlim=(SMALLEST_RATE, 1), box_aspect=1)
+    low.set(xscale="log", xlim=(SMALLEST_RATE, 1), box_aspect=1, yticklabels=[])
     return figure
 
 

@@ -94,7 +94,7 @@ rule fit_surrogate:
     message:
         "Fitting {wildcards.model}, seed {wildcards.seed}: {params.steps} steps"
     shell:
-        "python -m fitting fit neuronio {params.model} {params.train:q} {params.valid:q} --out {params.folder:q} --resume"
+        "python -m fitting fit neuronio {params.model} {params.train:q} {params.valid:q} --out {params.folder:q} --resume --replace"
         " --seed {wildcards.seed} --steps {params.steps} --batch-size {params.batch_size}"
         " --learning-rate {params.learning_rate} {params.settings:q} --threads {threads} > {log:q} 2>&1"
 
