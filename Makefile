@@ -44,7 +44,7 @@ lock: ## requirements.lock anew from pyproject.toml
 	&& $(PYTHON) -m venv "$$folder" && "$$folder/bin/python" -m pip install -qq --disable-pip-version-check uv \
 	&& "$$folder/bin/uv" pip compile pyproject.toml --universal --python-version 3.11 --extra test --no-header --no-annotate \
 		--quiet $${index:+--default-index "$$index"} --output-file "$$folder/lock" \
-	&& grep -Ev '$(CUDA_ONLY)' "$$folder/lock" > requirements.lock
+	&& grep -Ev '$(CUDA_ONLY)' "$$folder/lock" > "$$folder/kept" && cp "$$folder/kept" requirements.lock
 
 clean: ## remove what the workflow made; the environment and compiled mechanisms stay
 	rm -rf data/neuronio results/neuronio results/report.html results/report.log results/report.tsv .snakemake

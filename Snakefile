@@ -1,5 +1,6 @@
 """From equation files to fitted neurons, tables, figures and one page: snakemake --cores 8 all"""
 
+import re
 import shlex
 import sys
 
@@ -18,7 +19,7 @@ shell.prefix(f'set -euo pipefail; python() {{{{ {shlex.quote(sys.executable)} "$
 
 
 wildcard_constraints:
-    cell=r"[^/]+",
+    cell=re.escape(study.cell_name(config["cell"])),
     split="|".join(study.SPLITS),
     shard=r"\d\d\d+",
     model=study.NAME,

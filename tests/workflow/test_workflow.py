@@ -99,6 +99,18 @@ def test_a_configuration_with_a_mistake_is_refused_by_name(checkout, change, mes
     assert re.search(message, run.stdout), run.stdout
 
 
+def test_results_of_a_cell_that_is_not_configured_are_refused(checkout):
+    run = checkout.snakemake("results/neuronio/cell1/figures/cell.svg", "--dry-run")
+    assert run.returncode != 0 and "MissingRuleException" in run.stdout
+
+
+def test_another_cell_has_data_and_results_of_its_own(checkout):
+    run = checkout.snakemake("--dry-run", "--config", "scale=smoke", "cell=cell1")
+    assert run.returncode == 0
+    assert "--cell cell1" in checkout.snakemake("-np", "--config", "scale=smoke", "cell=cell1").stdout
+    assert "results/neuronio/cell1" in run.stdout and "results/neuronio/stylised" not in run.stdout
+
+
 def test_an_unknown_scale_is_refused(checkout):
     run = checkout.snakemake("--dry-run", "--config", "scale=huge")
     assert run.returncode != 0
