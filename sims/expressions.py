@@ -23,6 +23,8 @@ from brian2.units.fundamentalunits import (
     get_unit_for_display,
 )
 
+from sims.mistakes import Mistake
+
 LONGEST_EXPRESSION = 2000
 LARGEST_EXPONENT = 300
 CONSTANTS = {"pi": np.pi}
@@ -47,7 +49,7 @@ RESERVED = frozenset(
 )
 
 
-class ExpressionError(ValueError):
+class ExpressionError(Mistake):
     """What is wrong with an expression or a quantity, in words; the caller adds file and line."""
 
 

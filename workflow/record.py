@@ -1,7 +1,7 @@
 """Keep what a run came to in results/record/, and put it into the README between its marks.
 
-A record is a folder: metrics.csv, the pictures that the README shows, and provenance.json, which says by which command, at which
-scale, on which cell, with which version of the code and at what cost it was made.
+A record is a folder: metrics.csv, the pictures that the README shows, and provenance.json, which says by which command,
+at which scale, on which cell, with which version of the code and at what cost it was made.
 """
 
 import argparse
@@ -52,9 +52,9 @@ def table(folder):
             f"`{made['command']}`",
             "",
             f"Cell {made['data']['cell']}, scale {made['scale']}, NEURON at dt {made['data']['dt_ms']} ms, code "
-            f"{made['data']['code_version']}: {train['simulations']} training and {test['simulations']} test simulations, "
-            f"{test['rate']:.2f} output spikes a second in the latter; {sum(hours.values()):.2f} CPU hours in all, "
-            f"{hours['generate']:.2f} of them in NEURON.",
+            f"{made['data']['code_version']}: {train['simulations']} training and {test['simulations']} test "
+            f"simulations, {test['rate']:.2f} output spikes a second in the latter; {sum(hours.values()):.2f} CPU "
+            f"hours in all, {hours['generate']:.2f} of them in NEURON.",
             "",
             *lines,
             "",
@@ -70,8 +70,8 @@ def picture(folder):
     model = scores(folder / "metrics.csv")[-1]["name"]
     return (
         f"![A test simulation]({folder / 'trace.png'})\n\n"
-        f"*The cell {made['data']['cell']} and its surrogate {model} on a test simulation that neither the weights nor their "
-        f"choice have seen (`{made['command']}`).*\n"
+        f"*The cell {made['data']['cell']} and its surrogate {model} on a test simulation that neither the weights "
+        f"nor their choice have seen (`{made['command']}`).*\n"
     )
 
 

@@ -7,6 +7,8 @@ the second evaluation with which it otherwise differentiates. What depends on pa
 simulation.
 """
 
+import ast
+
 import sympy
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 
@@ -50,7 +52,11 @@ class NMODLRenderer(CodeRenderer):
 
     def render_Call(self, node):
         if node.func.id == "int":
-            return f"({self.render_node(node.args[0])})"
+            (condition,) = node.args
+            negated = isinstance(condition, ast.UnaryOp) and isinstance(condition.op, ast.Not)
+            if not negated and not isinstance(condition, ast.Compare | ast.BoolOp):
+                raise ExpressionError("int() of anything but a comparison has no counterpart in NMODL")
+            return f"({self.render_node(condition)})"
         return super().render_Call(node)
 
 
@@ -84,7 +90,10 @@ def generate(model, suffix, varied=(), shell=None, fixed_step=True):
     exponentials); else give NEURON the derivatives, which its variable step needs.
     Raises EquationError, naming the equation, where NMODL has no words for it.
     """
-    return _Mechanism(model, suffix, varied, shell, fixed_step).text()
+    try:
+        return _Mechanism(model, suffix, varied, shell, fixed_step).text()
+    except ExpressionError as error:
+        raise EquationError(f"{model.path}:1: NEURON cannot run this file: {error}") from None
 
 
 class _Mechanism:

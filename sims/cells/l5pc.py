@@ -176,6 +176,10 @@ def read(path=PUBLISHED):
     }
     regions = entries["regions"].mapping("`regions`", REGIONS)
     potentials = entries["reversal_potentials"].mapping("`reversal_potentials`", ("E_K", "E_Na"))
+    for name, model in mechanisms.items():
+        missing = _missing(model, potentials, shells)
+        if missing:
+            raise entries["mechanisms"].value[name].error(f"mechanism '{name}' reads {missing}")
     return Cell(
         path=Path(path),
         description=" ".join(entries["description"].text("`description`").split()) if "description" in entries else "",
@@ -205,6 +209,18 @@ def _mechanism(name, node):
             f"mechanism '{name}': {path} is of kind {model.kind}; expected channel, shell or synapse"
         )
     return model
+
+
+def _missing(model, potentials, shells):
+    """What a mechanism reads and nothing in the cell provides, with what to do about it; "" where all is there."""
+    read = set().union(*(e.expression.names for e in (*model.states.values(), *model.subexpressions.values())))
+    for name in ("E_K", "E_Na"):
+        if name in read and name not in potentials:
+            return f"{name}, which `reversal_potentials` does not give"
+    for name in ("E_Ca", "Ca_i"):
+        if name in read and not shells and model.kind != "shell":
+            return f"{name}, which only a calcium shell provides, and this cell has none"
+    return ""
 
 
 def _driven(sign, node, mechanisms, removed):

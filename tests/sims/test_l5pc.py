@@ -252,6 +252,8 @@ BAD = {
     "a channel as a synapse": ("inputs: {excitatory: [Ih]}", "is no synapse"),
     "an unknown sign": ("inputs: {modulatory: [AMPA]}", "unknown key 'modulatory'"),
     "an unknown potential": ("reversal_potentials: {E_Cl: -80*mV}", "unknown key 'E_Cl'"),
+    "a missing potential": ("reversal_potentials: null", "must be a mapping"),
+    "no calcium shell": ("mechanisms: {calcium_shell: null}", "only a calcium shell provides"),
     "a voltage in another unit": ("v_init: -76", "unit"),
 }  # fmt: skip
 

@@ -62,7 +62,8 @@ def test_every_file_has_a_summary_with_its_equations_and_plain_figures(path):
     ],
 )
 def test_the_command_prints_the_page_or_one_line_of_complaint(arguments, code, words):
-    run = subprocess.run([sys.executable, "-m", "sims", "check", *arguments], cwd=PROJECT, capture_output=True, text=True)
+    command = [sys.executable, "-m", "sims", "check", *arguments]
+    run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert run.returncode == code and words in run.stdout + run.stderr and "Traceback" not in run.stderr
     assert code == 0 or run.stderr.count("\n") == 1
 

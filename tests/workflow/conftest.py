@@ -17,9 +17,9 @@ class Checkout:
     def __init__(self, folder):
         self.folder = folder
 
-    def snakemake(self, *arguments):
+    def snakemake(self, *arguments, target="all"):
         """Run Snakemake at the smoke scale; returns the finished process, stdout and stderr together in stdout."""
-        command = [sys.executable, "-m", "snakemake", "all", "--cores", "1", *arguments]
+        command = [sys.executable, "-m", "snakemake", target, "--cores", "1", *arguments]
         if not {"--config", "--configfile"} & set(arguments):
             command += ["--config", "scale=smoke"]
         environment = {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache")}

@@ -88,7 +88,7 @@ def test_the_page_carries_everything_and_asks_no_other_machine(table, tmp_path, 
         *("--costs", tmp_path / "train" / "000.tsv", tmp_path / "test" / "000.tsv", tmp_path / "fit.tsv"),
     )
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<img src=\"data:image/svg+xml;base64,") == len(figures)
+    assert page.count('<img src="data:image/svg+xml;base64,') == len(figures)
     assert not re.search(r"""(?:src|href)=["'](?!data:)|@import|url\(""", page)
     assert "<script>" not in page
     assert "0.9750 ± 0.0071" in page and "0.9924" in page
