@@ -76,7 +76,10 @@ def picture(folder):
 
 
 def updated(readme, pieces):
-    """The README's text with the pieces {name: Markdown} between their marks.  Raises ValueError where a mark is missing."""
+    """The README's text with the pieces {name: Markdown} between their marks.
+
+    Raises ValueError where a mark is missing.
+    """
     for name, text in pieces.items():
         start = readme.index(MARK.format(name=name)) + len(MARK.format(name=name))
         readme = readme[:start] + text + readme[readme.index(END, start) :]

@@ -34,3 +34,29 @@ rule write_report:
         "python -m workflow.report.page --out {output} --template {input.template} --configuration {params.configuration:q}"
         " --summary {input.summary} --metrics {input.metrics:q} --figures {input.figures:q} --shards {input.shards:q}"
         " --equations {input.equations:q} --costs {input.costs:q} > {log} 2>&1"
+
+
+rule record:
+    "Keep this run's results in results/record/ and show them in the README; asked for by name, after a run worth keeping."
+    input:
+        script="workflow/record.py",
+        report="results/report.html",
+        metrics=f"{RESULTS}/metrics.csv",
+        pictures=expand(f"{RESULTS}/figures/{{name}}.png", name=["trace", "cell"]),
+        shards=[path for split in study.SPLITS for path in SHARDS[split]],
+        costs=rules.write_report.input.costs,
+    output:
+        "results/record/neuronio/provenance.json",
+    log:
+        "results/record.log",
+    params:
+        folder=lambda wildcards, output: Path(output[0]).parent,
+        command=f"snakemake --cores 8 all --config cell={config['cell']} scale={config['scale']}",
+        scale=config["scale"],
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.record --out {params.folder:q} --readme README.md --command {params.command:q} --scale {params.scale}"
+        " --metrics {input.metrics:q} --pictures {input.pictures:q} --shards {input.shards:q} --costs {input.costs:q} > {log} 2>&1"
