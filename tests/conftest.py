@@ -13,6 +13,7 @@ def seed():
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
         torch.set_num_threads(1)
+        torch.set_flush_denormal(False)  # set by the command line for the whole process
 
 
 @pytest.fixture(scope="session")
