@@ -6,6 +6,7 @@ compiles one file. NEURON updates mechanisms that write a concentration before t
 loading does not matter.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -89,6 +90,14 @@ def load(wanted):
 
 def _compile(mechanism):
     mechanism.library.parent.mkdir(parents=True, exist_ok=True)
+    # Jobs that start together wait for one of them; the lock goes with the process that holds it.
+    with open(mechanism.library.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not mechanism.library.is_file():
+            _build(mechanism)
+
+
+def _build(mechanism):
     with tempfile.TemporaryDirectory(dir=mechanism.library.parent) as folder:
         (Path(folder) / f"{mechanism.name}.mod").write_text(mechanism.text)
         nrnivmodl = Path(sysconfig.get_path("scripts")) / "nrnivmodl"
@@ -106,7 +115,6 @@ def _compile(mechanism):
             raise BackendError(
                 f"{mechanism.source}: NEURON cannot compile the mechanism generated from this file:\n{message}"
             )
-        # A rename is atomic: whoever compiles the same mechanism at the same time puts the same file there.
         os.replace(built, mechanism.library)
 
 
