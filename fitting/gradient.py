@@ -19,7 +19,6 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -29,9 +28,8 @@ from tqdm import tqdm
 from fitting.settings import require, restore
 from sims import sealed
 from sims.mistakes import Mistake
+from sims.streams import stream
 
-# One random stream for each purpose: SeedSequence(seed, spawn_key=(purpose, index)).
-_INITIAL_WEIGHTS, _BATCHES, _NOISE = range(3)
 _UNCOMPARED = ("path", "code_version")
 # The most work that a kill can cost; each validation leaves a checkpoint too.
 _CHECKPOINT_SECONDS = 60
@@ -68,11 +66,11 @@ class Training:
 
     def generator(self, step):
         """The random generator that draws the batch of one step."""
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(_BATCHES, step)))
+        return stream(self.seed, "batches", step)
 
     def torch_seed(self, purpose):
         """A seed for torch's own generator."""
-        return int(np.random.SeedSequence(self.seed, spawn_key=(purpose,)).generate_state(1, np.uint64)[0] >> 1)
+        return int(stream(self.seed, purpose).integers(2**63))
 
     def is_validated(self, step):
         """Whether a validation follows once `step` steps are done."""
@@ -83,7 +81,7 @@ class Training:
 def build(kind, settings, num_input, num_output, training):
     """A model of class `kind` whose first weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.torch_seed(_INITIAL_WEIGHTS))
+        torch.manual_seed(training.torch_seed("initial weights"))
         return kind(settings, num_input, num_output)
 
 
@@ -106,7 +104,7 @@ def fit(model, batch, loss, validate, training, out, config, resume=False, repla
         model.load_state_dict(_read_weights(out / "model.safetensors"))
         return _read_history(out / "history.csv")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.torch_seed(_NOISE))
+        torch.manual_seed(training.torch_seed("noise"))
         return _fit(model, batch, loss, validate, training, out, config, show_progress)
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from fitting.__main__ import app
 
-SMALL = ["--set", "d_m=3", "--set", "d_tree=4", "--set", "d_brch=12", "--set", "window_ms=150"]
+SMALL = ["--set", "d_m=6", "--set", "d_tree=4", "--set", "d_brch=12", "--set", "window_ms=150"]
 SMALL += ["--set", "burn_in_ms=50", "--validate-every", "20", "--learning-rate", "3e-2"]
 
 
