@@ -37,6 +37,7 @@ def table(folder):
     """The record's results as Markdown."""
     made = json.loads((folder / "provenance.json").read_text())
     rows = {row["split"]: row for row in made["splits"]}
+    scored = pd.read_csv(folder / "metrics.csv").iloc[0]
     lines = [
         "| model | live parameters | steps | AUC | AUC, ≤ 24 spikes | voltage RMSE, mV | paper: AUC, RMSE |",
         "|---|---|---|---|---|---|---|",
@@ -58,6 +59,7 @@ def table(folder):
             "",
             *lines,
             "",
+            f"Scores are over {int(scored['spikes'])} output spikes of {int(scored['simulations'])} test simulations. "
             "The paper's numbers are for the original data set, which is far larger, and 342,000 steps.",
             "",
         ]
@@ -71,7 +73,8 @@ def picture(folder):
     return (
         f"![A test simulation]({folder / 'trace.png'})\n\n"
         f"*The cell {made['data']['cell']} and its surrogate {model} on a test simulation that neither the weights "
-        f"nor their choice have seen (`{made['command']}`).*\n"
+        f"nor their choice have seen (`{made['command']}`). Below: the cell.*\n\n"
+        f'<img alt="The cell" src="{folder / "cell.png"}" height="480">\n'
     )
 
 
