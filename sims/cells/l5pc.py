@@ -250,9 +250,13 @@ def _region(region, node, mechanisms, removed):
             )
         model = mechanisms[name]
         values = {}
+        # Channels take E_Ca from the shell's file, which knows nothing of regions.
+        everywhere = model.needs(["E_Ca"]) if model.kind == "shell" else ()
         for parameter, value in settings.mapping(f"'{name}' in region '{region}'").items():
             if parameter not in model.parameters:
                 raise value.error(f"'{name}' has no parameter '{parameter}'; known: {', '.join(model.parameters)}")
+            if parameter in everywhere:
+                raise value.error(f"'{parameter}' of '{name}' sets E_Ca and cannot differ by region; change its file")
             values[parameter] = _value(value, model.parameters[parameter].value.dimension, f"{name}.{parameter}")
         found[name] = values
     capacitance = located_quantity(entries["capacitance"], "the capacitance", CAPACITANCE)

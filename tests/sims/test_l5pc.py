@@ -253,6 +253,9 @@ BAD = {
     "an unknown sign": ("inputs: {modulatory: [AMPA]}", "unknown key 'modulatory'"),
     "an unknown potential": ("reversal_potentials: {E_Cl: -80*mV}", "unknown key 'E_Cl'"),
     "a missing potential": ("reversal_potentials: null", "must be a mapping"),
+    "a reversal potential that differs by region": (
+        "regions: {soma: {mechanisms: {calcium_shell: {Ca_o: 3*mM}}}}", "cannot differ by region",
+    ),
     "no calcium shell": ("mechanisms: {calcium_shell: null}", "only a calcium shell provides"),
     "a voltage in another unit": ("v_init: -76", "unit"),
 }  # fmt: skip
