@@ -9,7 +9,6 @@ loading does not matter.
 import fcntl
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -20,26 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
+from sims.backends.compiled import BackendError, cache_folder, compiler
 from sims.backends.nmodl import generate, nmodl_name
 from sims.cells import morphology
-from sims.mistakes import Mistake
+from sims.recordings import sample
 
 os.environ.setdefault("NEURON_MODULE_OPTIONS", "-nogui")
 
-PROJECT = Path(__file__).resolve().parents[2]
 # NEURON sends every exponential through a function of its own that guards against overflow and counts errors; the C
 # library's answers the same (infinity) at half the price.
 FLAGS = "-O3 -fno-math-errno -Dhoc_Exp=exp"
 VARIABLE_STEP_TOLERANCE = 1e-3  # NEURON's default absolute tolerance
-
-
-class BackendError(Mistake):
-    """NEURON, or the compiler it needs, cannot do what was asked."""
-
-
-def cache_folder():
-    """Where compiled mechanisms are kept: $DENDRITIC_CACHE, else .cache in the project."""
-    return Path(os.environ.get("DENDRITIC_CACHE", PROJECT / ".cache"))
 
 
 @dataclass(frozen=True)
@@ -101,8 +91,7 @@ def _build(mechanism):
     with tempfile.TemporaryDirectory(dir=mechanism.library.parent) as folder:
         (Path(folder) / f"{mechanism.name}.mod").write_text(mechanism.text)
         nrnivmodl = Path(sysconfig.get_path("scripts")) / "nrnivmodl"
-        if shutil.which("g++") is None:
-            raise BackendError("NEURON needs a C++ compiler (g++) to compile mechanisms; none was found")
+        compiler()
         run = subprocess.run(
             [sys.executable, nrnivmodl, "-incflags", FLAGS, "."], cwd=folder, capture_output=True, text=True
         )
@@ -116,35 +105,6 @@ def _build(mechanism):
                 f"{mechanism.source}: NEURON cannot compile the mechanism generated from this file:\n{message}"
             )
         os.replace(built, mechanism.library)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What a simulation of one trial gives.
-
-    soma_voltage, nexus_voltage: float64 [ms], mV at t = 0, 1, … ms.  spike_time: [n], ms.
-    trace_time, trace_voltage: the soma's voltage at SAMPLES_PER_MS samples a millisecond.
-    """
-
-    soma_voltage: np.ndarray
-    nexus_voltage: np.ndarray
-    spike_time: np.ndarray
-    trace_time: np.ndarray
-    trace_voltage: np.ndarray
-
-
-SAMPLES_PER_MS = 8
-SPIKE_THRESHOLD = -25.0  # mV
-
-
-def spike_times(time, voltage):
-    """Output spikes: local maxima of the voltage above -25 mV.
-
-    time: [n] ms.  voltage: [n] mV, 8 samples a millisecond.  Returns the samples' times.  Source: Beniaguev et al.
-    2021.
-    """
-    peak = (voltage[1:-1] > voltage[:-2]) & (voltage[1:-1] >= voltage[2:]) & (voltage[1:-1] > SPIKE_THRESHOLD)
-    return time[1:-1][peak]
 
 
 class NeuronCell:
@@ -248,16 +208,7 @@ class NeuronCell:
             progress(duration_ms - shown)
         del handler
         time = np.array(time)
-        voltage, nexus_voltage = np.array(soma), np.array(nexus)
-        whole, fine = np.arange(duration_ms), np.arange(duration_ms * SAMPLES_PER_MS + 1) / SAMPLES_PER_MS
-        fine_voltage = np.interp(fine, time, voltage)
-        recording = Recording(
-            np.interp(whole, time, voltage),
-            np.interp(whole, time, nexus_voltage),
-            spike_times(fine, fine_voltage),
-            fine,
-            fine_voltage,
-        )
+        recording = sample(time, np.array(soma), np.array(nexus), duration_ms)
         return (
             recording
             if record is None
