@@ -92,7 +92,7 @@ class Expression:
         values: {name: number or array in SI units} for every name that the expression reads; arrays broadcast.
         """
         with np.errstate(over="ignore"):
-            return _evaluate(self.tree, values)
+            return evaluate(self.tree, values)
 
 
 def unit_dimension(text):
@@ -246,7 +246,8 @@ def _check(node, dimensions):
     return frozenset().union(*(_check(child, dimensions) for child in children))
 
 
-def _evaluate(node, values):
+def evaluate(node, values):
+    """The value of a syntax tree on arrays; a unit counts in SI units unless `values` names it."""
     match node:
         case ast.Constant(value=value):
             return float(value)
@@ -255,17 +256,17 @@ def _evaluate(node, values):
                 return values[name]
             return CONSTANTS[name] if name in CONSTANTS else float(DEFAULT_UNITS[name])
         case ast.Call(func=function, args=arguments):
-            return FUNCTIONS[function.id](*(_evaluate(argument, values) for argument in arguments))
+            return FUNCTIONS[function.id](*(evaluate(argument, values) for argument in arguments))
         case ast.BinOp(op=op, left=left, right=right):
-            return ARITHMETIC[type(op)](_evaluate(left, values), _evaluate(right, values))
+            return ARITHMETIC[type(op)](evaluate(left, values), evaluate(right, values))
         case ast.UnaryOp(op=op, operand=operand):
-            return ARITHMETIC[type(op)](_evaluate(operand, values))
+            return ARITHMETIC[type(op)](evaluate(operand, values))
         case ast.Compare(left=left, ops=[op], comparators=[right]):
-            return ARITHMETIC[type(op)](_evaluate(left, values), _evaluate(right, values))
+            return ARITHMETIC[type(op)](evaluate(left, values), evaluate(right, values))
         case ast.BoolOp(op=op, values=operands):
-            result = _evaluate(operands[0], values)
+            result = evaluate(operands[0], values)
             for operand in operands[1:]:
-                result = ARITHMETIC[type(op)](result, _evaluate(operand, values))
+                result = ARITHMETIC[type(op)](result, evaluate(operand, values))
             return result
 
 

@@ -25,7 +25,16 @@ SIMD = {
     "avx2": (32, ("-mavx2", "-mfma", "-mtune=native")),
     "none": (16, ()),
 }
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-fPIC",
+    "-shared",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-signed-zeros",
+    "-fschedule-insns",
+)
 
 
 class BackendError(Mistake):

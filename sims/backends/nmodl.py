@@ -9,11 +9,9 @@ simulation.
 
 import ast
 
-import sympy
-from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
-
+from sims.backends.mechanisms import linear_form, names_in, with_slope
 from sims.equations import IONIC_CURRENTS, SURROUNDINGS, EquationError
-from sims.expressions import CodeRenderer, ExpressionError, cable_unit, cable_units, expression
+from sims.expressions import CodeRenderer, ExpressionError, cable_unit, cable_units
 
 IONS = ("K", "Na", "Ca")
 NANOAMPERE_PER_CABLE_UNIT = "1e6"  # a point process wants nA where the cable units have mA
@@ -113,7 +111,7 @@ class _Mechanism:
         if self.current is not None:
             self.names[self.current] = "i" if self.current == "I" else f"i{self.current[2:].lower()}"
         self.renderer = NMODLRenderer(self.names)
-        self.linear = {name: self._linear(name) for name in model.states}
+        self.linear = {name: linear_form(e, self._dimensions(), "NEURON") for name, e in model.states.items()}
         self.constants = {
             name
             for name in model.constants
@@ -261,17 +259,6 @@ class _Mechanism:
         }
         return dimensions | {name: parameter.value.dimension for name, parameter in self.parameters.items()}
 
-    def _linear(self, state):
-        """(rest, rate) of a state, two Expressions: dx/dt = (rest - x) rate, all else held."""
-        equation = self.model.states[state]
-        right = str_to_sympy(equation.expression.text)
-        symbol = sympy.Symbol(state, real=True)
-        rate = sympy.simplify(-sympy.diff(right, symbol))
-        if rate == 0 or rate.has(symbol):
-            raise equation.node.error(f"NEURON cannot run this equation: d{state}/dt must be linear in {state}")
-        rest = sympy.simplify(right.subs(symbol, 0) / rate)
-        return tuple(expression(sympy_to_str(part), self._dimensions()) for part in (rest, rate))
-
     def _steady_decays(self):
         """The states whose decay over one fixed step never changes."""
         if not self.fixed_step:
@@ -303,27 +290,17 @@ class _Mechanism:
 
     def _current(self, equation):
         """What the current needs: subexpressions free of v, then what I and dI/dv have in common, then the texts of
-        both.
-
-        Subexpressions that depend on v are put in their places before I is differentiated.
-        """
-        v = sympy.Symbol("v", real=True)
-        current = str_to_sympy(equation.expression.text)
-        follows_v = [name for name in self._wanted(equation.expression.names) if "v" in self._reads({name})]
-        for name in reversed(follows_v):
-            current = current.subs(
-                sympy.Symbol(name, real=True), str_to_sympy(self.subexpressions[name].expression.text)
-            )
-        derivative = sympy.diff(current, v)
-        dimensions = self._dimensions()
-        free = expression(sympy_to_str(current), dimensions).names
-        wanted = [name for name in self._wanted(free) if name not in follows_v]
-        if not follows_v:
-            parts = [equation.expression, expression(sympy_to_str(derivative), dimensions)]
-            return wanted, [], [self.renderer.render_node(part.tree) for part in parts]
-        common, parts = sympy.cse([current, derivative], symbols=sympy.numbered_symbols("common", real=True))
-        rendered = [(str(symbol), self.renderer.render_expr(sympy_to_str(part))) for symbol, part in common]
-        return wanted, rendered, [self.renderer.render_expr(sympy_to_str(part)) for part in parts]
+        both."""
+        follows_v = {
+            name: self.subexpressions[name]
+            for name in self._wanted(equation.expression.names)
+            if "v" in self._reads({name})
+        }
+        common, current, conductance = with_slope(equation, follows_v)
+        names = set().union(*(names_in(tree) for _, tree in common), names_in(current), names_in(conductance))
+        wanted = [name for name in self._wanted(names) if name not in follows_v]
+        rendered = [(name, self.renderer.render_node(tree)) for name, tree in common]
+        return wanted, rendered, [self.renderer.render_node(tree) for tree in (current, conductance)]
 
     def _states(self):
         """The block that advances the states."""

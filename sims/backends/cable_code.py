@@ -1,0 +1,480 @@
+"""A cell's membrane as C++ for the cable solver: equation files → source text and the numbers that it runs on.
+
+Every mechanism of every region becomes one loop over compartments (cable.cpp.jinja). Numbers stay outside the text: a
+changed constant runs the same binary, a changed equation compiles a new one. What depends on parameters alone is
+computed here, in float64 and in the cable units (mV, ms, cm, mA, µmol).
+"""
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import sympy
+from brian2.core.namespace import DEFAULT_UNITS
+from brian2.parsing.sympytools import str_to_sympy
+
+from sims.backends.mechanisms import linear_form, names_in, with_slope
+from sims.equations import IONIC_CURRENTS, SURROUNDINGS, EquationError
+from sims.expressions import CodeRenderer, ExpressionError, cable_unit, cable_units, evaluate
+
+TEMPLATE = Path(__file__).with_name("cable.cpp.jinja")
+SQUARE_MICROMETRE = 1e-8  # cm²
+TABLE_RANGE = (-100.0, 60.0)  # mV
+INTERVALS, DEGREE = 32, 5
+# Largest error of a table against the function's own largest value; a function that bends too sharply is computed.
+TABLE_TOLERANCE = 2e-6
+STEP = "minus_dt"  # the name of -dt among a mechanism's constants
+
+
+class _Block:
+    """Straight-line C++ whose exponentials are gathered into groups.
+
+    One exponential is a long chain of dependent operations; evaluated side by side they keep the processor busy. Level
+    n holds what depends on n exponentials in a row: the group e1 is computed from level 0, lines of level 1 read it,
+    and so on.
+    """
+
+    def __init__(self):
+        self._levels, self._lines, self._arguments, self._tables, self._members = {}, [], [], [], {}
+
+    def level(self, name):
+        """How many exponentials in a row a variable depends on."""
+        return self._levels.get(name, 0)
+
+    def define(self, name, text, level):
+        """A variable: its C++ name, the expression, the expression's level."""
+        self._levels[name] = level
+        self._lines.append((level, f"const V {name} = V{{}} + ({text});"))
+
+    def exponential(self, form, text, level, key):
+        """C++ for a form of the exponential, "exp", "expm1", "exprel" or "x_over_expm1", of an argument.
+
+        text, level: of the argument.  key: (the argument, its negative) as canonical texts. An argument that is in a
+        group already, or whose negative is, joins no group again: exp(-x) = 1/exp(x).
+        """
+        own, opposite = key
+        if opposite in self._members:
+            return f"{self._members[opposite].replace('FORM', form + '_of_negative')}"
+        if own not in self._members:
+            while len(self._arguments) <= level:
+                self._arguments.append([])
+            self._arguments[level].append(text)
+            self._members[own] = f"e{level + 1}.FORM({len(self._arguments[level]) - 1})"
+        return self._members[own].replace("FORM", form)
+
+    def tabulated(self, index):
+        """The C++ name of a table's value at the voltage."""
+        if index not in self._tables:
+            self._tables.append(index)
+        return f"rates.value[{self._tables.index(index)}]"
+
+    def finish(self, updates=()):
+        """The lines in order, then the updates."""
+        lines = []
+        if self._tables:
+            lines.append(f"const Interpolated<{', '.join(map(str, self._tables))}> rates(table, interval, place);")
+        for level in range(max([level for level, _ in self._lines] + [len(self._arguments)], default=0) + 1):
+            lines += [text for at, text in self._lines if at == level]
+            if level < len(self._arguments):
+                arguments = [f"V{{}} + ({argument})" for argument in self._arguments[level]]
+                lines.append(f"const Exponentials<V, {len(arguments)}> e{level + 1}({{{', '.join(arguments)}}});")
+        return [*lines, *updates]
+
+
+class CppRenderer(CodeRenderer):
+    """Expressions in C++ on SIMD registers.
+
+    names: {variable: C++ name}.  fixed: names of the constants.  slot: called with a syntax tree that depends on
+    constants alone; returns the C++ name of its value.
+    """
+
+    language = "the cable solver"
+    functions = {
+        name: name
+        for name in ("log", "log10", "log1p", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh")
+        + ("arcsin", "arccos", "arctan", "floor", "ceil", "sign", "clip")
+    } | {"abs": "absolute"}
+    expression_ops = {**CodeRenderer.expression_ops, "And": "&", "Or": "|", "Not": "!"}
+
+    def __init__(self, names, fixed, slot):
+        super().__init__()
+        self.names, self.fixed, self.slot = names, fixed, slot
+        self.block, self.level = None, 0
+
+    def render_into(self, block, tree):
+        """(C++ text, its level); the exponentials in it join the block's groups."""
+        self.block, self.level = block, 0
+        return self.render_node(tree), self.level
+
+    def render_node(self, node):
+        if not isinstance(node, ast.Compare | ast.BoolOp) and self.constant(node):
+            return self.slot(node)
+        return super().render_node(node)
+
+    def constant(self, node):
+        """Whether a syntax tree depends on constants alone."""
+        return all(name in self.fixed or name not in self.names for name in names_in(node))
+
+    def render_Name(self, node):
+        self.level = max(self.level, self.block.level(self.names[node.id]))
+        return self.names[node.id]
+
+    def _exponential(self, form, argument):
+        outer, self.level = self.level, 0
+        text, inner = self.render_node(argument), self.level
+        self.level = max(outer, inner + 1)
+        return self.block.exponential(form, text, inner, _canonical(argument))
+
+    def render_Call(self, node):
+        name = node.func.id
+        if name == "int":
+            (condition,) = node.args
+            if not isinstance(condition, ast.Compare | ast.BoolOp | ast.UnaryOp):
+                raise ExpressionError("int() of anything but a comparison has no counterpart in the cable solver")
+            return f"indicator<V>({self.render_node(condition)})"
+        if name in ("exp", "expm1", "exprel"):
+            return self._exponential(name, node.args[0])
+        arguments = ", ".join(f"V{{}} + {self.render_element_parentheses(argument)}" for argument in node.args)
+        return f"{self.render_func(node.func)}<V>({arguments})"
+
+    def render_BinOp(self, node):
+        left, right = node.left, node.right
+        if isinstance(node.op, ast.Div):
+            if self.constant(right):
+                return f"{self.render_element_parentheses(left)} * {self.slot(_quotient(ast.Constant(1.0), right))}"
+            if isinstance(right, ast.Call) and right.func.id == "exprel":
+                factor = self.render_element_parentheses(left)
+                return f"{factor} * {self._exponential('x_over_expm1', right.args[0])}"
+            divisor = self.render_node(right)
+            if isinstance(left, ast.Constant) and left.value == 1:
+                return f"reciprocal<V>({divisor})"
+            return f"{self.render_element_parentheses(left)} * reciprocal<V>({divisor})"
+        if isinstance(node.op, ast.Pow):
+            exponent = _whole(right)
+            if exponent is None:
+                return self._exponential("exp", ast.BinOp(right, ast.Mult(), _call("log", left)))
+            whole = f"power<{abs(exponent)}, V>({self.render_node(left)})"
+            return whole if exponent > 0 else f"reciprocal<V>({whole})"
+        if isinstance(node.op, ast.Mod):
+            raise ExpressionError("the operator % has no counterpart in the cable solver")
+        return super().render_BinOp(node)
+
+
+def _canonical(tree):
+    """An expression and its negative as texts that are equal where the expressions are."""
+    text = ast.unparse(tree)
+    try:
+        symbolic = sympy.expand(str_to_sympy(text))
+    except (SyntaxError, TypeError, ValueError):  # comparisons, which sympy does not take for numbers
+        return text, f"-({text})"
+    return str(symbolic), str(sympy.expand(-symbolic))
+
+
+def _call(name, *arguments):
+    return ast.Call(ast.Name(name), list(arguments), [])
+
+
+def _whole(node):
+    """The value of an exponent that is a whole number other than 0, else None."""
+    sign = -1 if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else 1
+    node = node.operand if isinstance(node, ast.UnaryOp) else node
+    value = node.value if isinstance(node, ast.Constant) else None
+    return sign * int(value) if value and value == int(value) and value <= 16 else None
+
+
+def _quotient(numerator, denominator):
+    return ast.BinOp(numerator, ast.Div(), denominator)
+
+
+@dataclass(frozen=True)
+class Region:
+    """Compartments with the same mechanisms.
+
+    segments: int [compartments], rows of the table of segments.  parts: numbers of the region's Parts.  shell: that of
+    its calcium shell, or None.
+    """
+
+    name: str
+    segments: np.ndarray
+    parts: list
+    shell: int | None
+
+
+class Part:
+    """One mechanism in one region: the lines of C++ that it contributes, and its numbers.
+
+    index, region: own number and the region's.  states: C++ names in the order of storage.  initial: their values at
+    the start.  slots: constants that differ between compartments.  Numbers are [compartments] or scalars.
+    advance, always, assemble, receive: lines that advance the states, tell others what they need, add the current with
+    its slope, and take an event.
+    """
+
+    def __init__(self, program, region, name, placement, segments):
+        self.program, self.index, self.region, self.name = program, len(program.parts), region, name
+        self.model = model = program.cell.mechanisms[name]
+        self.current = next((n for n in IONIC_CURRENTS if n in model.subexpressions), None)
+        self.names = {n: f"{name}_{n}" for n in (*model.parameters, *model.subexpressions, *model.states)}
+        self.names |= {n: n for n in ("v", "I_Ca", STEP, *program.cell.reversal_potentials)}
+        if model.kind != "shell":
+            self.names |= {n: n for n in ("Ca_i", "E_Ca")}
+        if self.current is not None:
+            self.names[self.current] = f"{name}_current"
+        # Values of all constants in cable units; those that differ between segments are arrays.
+        self.values = {STEP: -program.dt, **program.cell.reversal_potentials}
+        self.values |= {n: cable_units(p.value) for n, p in model.parameters.items()}
+        here = np.isin(placement.segments, segments)
+        self.values |= {parameter: values[here] for parameter, values in placement.values.items()}
+        for n in model.subexpressions:
+            if n in model.constants:
+                self.values[n] = self.evaluate(model.subexpressions[n].expression.tree)
+        self.slots, self._own = [], {}
+        self.renderer = CppRenderer(self.names, set(self.values), self._slot)
+        dimensions = SURROUNDINGS[model.kind] | {n: p.value.dimension for n, p in model.parameters.items()}
+        dimensions |= {n: e.dimension for n, e in {**model.subexpressions, **model.states}.items()}
+        self.relaxations = {n: self._relaxation(e, dimensions) for n, e in model.states.items()}
+        self.states, self.initial = [self.names[state] for state in model.states], []
+        self.advance, self.always, self.assemble = self._advance(), [], self._assemble()
+        self.receive = self._receive() if model.kind == "synapse" else []
+        if model.kind == "shell":
+            self._tell_calcium()
+
+    def start(self, **given):
+        """Set the first values of the states: at rest unless the file says otherwise.
+
+        given: v, mV, and where there is a calcium shell Ca_i, mM, and E_Ca, mV; I_Ca for the shell itself.
+        """
+        for state, (rest, _) in self.relaxations.items():
+            tree = self.model.initial[state].tree if state in self.model.initial else rest
+            self.initial.append(self.evaluate(tree, **self.computed(names_in(tree), **given)))
+
+    def evaluate(self, tree, **given):
+        """The value of a syntax tree in cable units; given: values of what is no constant."""
+        units = {
+            n: float(DEFAULT_UNITS[n]) / float(cable_unit(DEFAULT_UNITS[n].dim))
+            for n in names_in(tree)
+            if n in DEFAULT_UNITS and n not in self.values and n not in given
+        }
+        with np.errstate(over="ignore"):
+            return evaluate(tree, {**units, **self.values, **given})
+
+    def computed(self, names, **given):
+        """Values of subexpressions and whatever they need, in cable units; given as in `evaluate`."""
+        needed, known = self.model.needs(names, given), dict(given)
+        for n, equation in self.model.subexpressions.items():
+            if n in needed and n not in known and n not in self.values:
+                known[n] = self.evaluate(equation.expression.tree, **known)
+        return known
+
+    def _slot(self, tree):
+        """The C++ name of a constant expression's value: one for all compartments, k[…], or for each its own, p[…]."""
+        key, value = ast.dump(tree), self.evaluate(tree)
+        if np.ndim(value) == 0:
+            return self.program.constant((self.name, key), value)
+        if key not in self._own:
+            self._own[key] = f"p[{len(self.slots)}]"
+            self.slots.append(value)
+        return self._own[key]
+
+    def _rendered(self, block, tree, node):
+        """(C++ text, level) of a syntax tree in a block; node: its place, for messages."""
+        try:
+            return self.renderer.render_into(block, tree)
+        except ExpressionError as error:
+            raise node.error(f"the cable solver cannot run this equation: {error}") from None
+
+    def _define(self, block, names):
+        """Define the subexpressions behind a set of names in a block, in order; constants need no definition."""
+        needed = self.model.needs(names)
+        for n, e in self.model.subexpressions.items():
+            if n in needed and n not in self.values and n != self.current:
+                block.define(self.names[n], *self._rendered(block, e.expression.tree, e.node))
+
+    def _relaxation(self, equation, dimensions):
+        """(rest, rate) of a state, two syntax trees; a rate 1/x with x = a/b is b/a."""
+        rest, rate = linear_form(equation, dimensions, "the cable solver")
+        return rest.tree, self._turned_over(rate.tree)
+
+    def _turned_over(self, tree):
+        match tree:
+            case ast.BinOp(left=left, op=ast.Div(), right=ast.Name(id=n)) if n in self.model.subexpressions:
+                inner = self.model.subexpressions[n].expression.tree
+                if isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.Div):
+                    turned = inner.right
+                    if not (isinstance(left, ast.Constant) and left.value == 1):
+                        turned = ast.BinOp(left, ast.Mult(), inner.right)
+                    if isinstance(inner.left, ast.Constant) and inner.left.value == 1:
+                        return turned
+                    return _quotient(turned, inner.left)
+        return tree
+
+    def _advance(self):
+        block, functions = _Block(), {}
+        for state, (rest, rate) in self.relaxations.items():
+            share = ast.UnaryOp(ast.USub(), _call("expm1", ast.BinOp(ast.Name(STEP), ast.Mult(), rate)))
+            functions[state] = [self._function((state, what), f) for what, f in (("rest", rest), ("share", share))]
+        computed = [f for pair in functions.values() for f in pair if not isinstance(f, int)]
+        self._define(block, set().union(*map(names_in, computed)) & set(self.names))
+        updates = []
+        for state, pair in functions.items():
+            x, place = self.names[state], self.model.states[state].node
+            rest, share = (
+                block.tabulated(f) if isinstance(f, int) else self._rendered(block, f, place)[0] for f in pair
+            )
+            zero = isinstance(pair[0], ast.Constant) and pair[0].value == 0
+            updates.append(f"{x} -= {x} * ({share});" if zero else f"{x} += ({share}) * (({rest}) - {x});")
+        return block.finish(updates)
+
+    def _function(self, key, tree):
+        """The number of the table for a function of the voltage alone; the tree itself where there is none."""
+        reads = self.model.needs(names_in(tree) & set(self.names)) - set(self.model.subexpressions)
+        varied = any(np.ndim(self.values[n]) for n in reads if n in self.values)
+        if not self.program.tabulates or varied or reads - set(self.values) != {"v"}:
+            return tree
+
+        def function(v):
+            return self.evaluate(tree, **self.computed(names_in(tree) & set(self.names), v=v))
+
+        index = self.program.table((self.name, *key), function)
+        return tree if index is None else index
+
+    def _assemble(self):
+        if self.current is None:
+            return []
+        model, equation, block = self.model, self.model.subexpressions[self.current], _Block()
+        needed = model.needs(equation.expression.names)
+        follows_v = {
+            n: e
+            for n, e in model.subexpressions.items()
+            if n in needed and n != self.current and n not in self.values and "v" in model.needs({n})
+        }
+        common, current, slope = with_slope(equation, follows_v)
+        shared = {n: f"{self.name}_{n}" for n, _ in common}
+        trees = [tree for _, tree in common] + [current, slope]
+        self._define(block, set().union(*map(names_in, trees)) & set(self.names))
+        self.names |= shared
+        total, steepness = self.names[self.current], f"{self.name}_slope"
+        for n, tree in [*((shared[n], tree) for n, tree in common), (total, current), (steepness, slope)]:
+            block.define(n, *self._rendered(block, tree, equation.node))
+        point = "point_" if model.kind == "synapse" else ""
+        sums = [f"s.{point}current[n] += {total};", f"s.{point}slope[n] += {steepness};"]
+        return block.finish(sums + ([f"s.I_Ca[n] += {total};"] if self.current == "I_Ca" else []))
+
+    def _receive(self):
+        block, body = _Block(), self.model.events["presynaptic"]
+        self._define(block, set().union(*(statement.expression.names for statement in body)))
+        updates = []
+        for statement in body:
+            place = self.model.states[statement.name].node
+            right, _ = self._rendered(block, statement.expression.tree, place)
+            updates.append(f"{self.names[statement.name]} {statement.operator} V{{}} + ({right});")
+        return block.finish(updates)
+
+    def _tell_calcium(self):
+        """Others read the new concentration and the potential that follows from it; the sum of the calcium currents is
+        kept with the states until the concentration advances."""
+        self.states.append("I_Ca")
+        block = _Block()
+        self._define(block, {"E_Ca"})
+        told = {"Ca_i": self.names["Ca_i"], "E_Ca": self.names["E_Ca"]}
+        self.always = block.finish(f"s.{name}[n] = {value};" for name, value in told.items())
+
+
+class Program:
+    """The C++ of a cell, and the numbers that it runs on.
+
+    cell: a Cell.  segments: its Segments.  dt: ms.  real: double or float.  tabulates: put functions of the voltage
+    alone into tables.
+    Attributes: source; regions and parts, lists; constants [n]; tables, a list of [DEGREE + 1, INTERVALS].
+    Raises EquationError where an equation has no words in C++.
+    """
+
+    def __init__(self, cell, segments, dt, real, tabulates):
+        self.cell, self.dt, self.tabulates = cell, dt, tabulates
+        self.regions, self.parts, self.constants, self.tables = [], [], [], []
+        self._constants, self._tables = {}, {}
+        placements = cell.placements(segments)
+        for name, region in cell.regions.items():
+            here = np.flatnonzero(segments.region == name)
+            if len(here):
+                self._add(name, here, [n for n in cell.mechanisms if n in region.mechanisms], placements)
+        low, high = TABLE_RANGE
+        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+        self.source = environment.from_string(TEMPLATE.read_text()).render(
+            source=cell.path.name,
+            real=real,
+            regions=self.regions,
+            parts=self.parts,
+            tables=len(self.tables),
+            intervals=INTERVALS,
+            degree=DEGREE,
+            table_start=f"R({low!r})",
+            table_scale=f"R({INTERVALS / (high - low)!r})",
+        )
+
+    def _add(self, name, segments, mechanisms, placements):
+        """A region and its parts; the shell first, since what reads calcium reads the new one."""
+        mechanisms.sort(key=lambda n: self.cell.mechanisms[n].kind != "shell")
+        given, made, shell = {"v": self.cell.v_init}, [], None
+        for mechanism in mechanisms:
+            self._refuse_without_shell(name, mechanism, shell)
+            part = Part(self, len(self.regions), mechanism, placements[mechanism], segments)
+            self.parts.append(part)
+            made.append(part.index)
+            if part.model.kind == "shell":
+                shell = part.index
+                part.start(**given, I_Ca=0.0)
+                given["Ca_i"] = part.initial[list(part.model.states).index("Ca_i")]
+                given["E_Ca"] = part.computed(["E_Ca"], **given)["E_Ca"]
+                part.initial.append(0.0)
+            else:
+                part.start(**given)
+        self.regions.append(Region(name, segments, made, shell))
+
+    def _refuse_without_shell(self, region, mechanism, shell):
+        model = self.cell.mechanisms[mechanism]
+        equations = (*model.states.values(), *model.subexpressions.values())
+        reads = set().union(*(e.expression.names for e in equations)) & {"Ca_i", "E_Ca"}
+        if reads and shell is None and model.kind != "shell":
+            raise EquationError(
+                f"{self.cell.path}:1: '{mechanism}' in region '{region}' reads {' and '.join(sorted(reads))}, "
+                "but the region has no calcium shell"
+            )
+
+    def constant(self, key, value):
+        """The C++ name of a number that all compartments share; the same key asks for the same number."""
+        if key not in self._constants:
+            self._constants[key] = f"k[{len(self.constants)}]"
+            self.constants.append(float(value))
+        return self._constants[key]
+
+    def table(self, key, function):
+        """The number of a function's table, or None where it bends too sharply for one."""
+        if key not in self._tables:
+            coefficients = tabulate(function)
+            self._tables[key] = None if coefficients is None else len(self.tables)
+            if coefficients is not None:
+                self.tables.append(coefficients)
+        return self._tables[key]
+
+
+def tabulate(function):
+    """Polynomials for a function of the voltage: float64 [DEGREE + 1, INTERVALS], lowest power first.
+
+    Each is in the place within its interval, -0.5 to 0.5.  Returns None where they miss by more than TABLE_TOLERANCE.
+    """
+    low, high = TABLE_RANGE
+    left = low + (high - low) / INTERVALS * np.arange(INTERVALS)
+
+    def sampled(place):
+        return np.broadcast_to(
+            function(left + (place[:, None] + 0.5) * (high - low) / INTERVALS), (len(place), INTERVALS)
+        )
+
+    nodes = 0.5 * np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
+    coefficients = np.linalg.solve(np.vander(nodes, increasing=True), sampled(nodes))
+    place = np.linspace(-0.5, 0.5, 41)
+    truth = sampled(place)
+    error = np.abs(np.vander(place, DEGREE + 1, increasing=True) @ coefficients - truth)
+    return coefficients if error.max() <= TABLE_TOLERANCE * np.abs(truth).max() else None
