@@ -15,16 +15,18 @@ import sympy
 from brian2.core.namespace import DEFAULT_UNITS
 from brian2.parsing.sympytools import str_to_sympy
 
-from sims.backends.mechanisms import linear_form, names_in, with_slope
+from sims.backends.mechanisms import linear_form, names_in, slope_of, slope_tree, with_slope
 from sims.equations import IONIC_CURRENTS, SURROUNDINGS, EquationError
 from sims.expressions import CodeRenderer, ExpressionError, cable_unit, cable_units, evaluate
 
 TEMPLATE = Path(__file__).with_name("cable.cpp.jinja")
 SQUARE_MICROMETRE = 1e-8  # cm²
-TABLE_RANGE = (-100.0, 60.0)  # mV
-INTERVALS, DEGREE = 32, 5
+# Tables: polynomials on 32 intervals of the voltage (mV), evenly spaced, or of the calcium concentration (mM), four to
+# an octave, which the bits of a float tell.
+INTERVALS, DEGREE = 32, 4
+VOLTAGE_RANGE, LOWEST_CALCIUM = (-100.0, 60.0), 2.0**-15
 # Largest error of a table against the function's own largest value; a function that bends too sharply is computed.
-TABLE_TOLERANCE = 2e-6
+TABLE_TOLERANCE = 1e-5
 STEP = "minus_dt"  # the name of -dt among a mechanism's constants
 
 
@@ -37,7 +39,7 @@ class _Block:
     """
 
     def __init__(self):
-        self._levels, self._lines, self._arguments, self._tables, self._members = {}, [], [], [], {}
+        self._levels, self._lines, self._arguments, self._tables, self._members = {}, [], [], {}, {}
 
     def level(self, name):
         """How many exponentials in a row a variable depends on."""
@@ -64,17 +66,19 @@ class _Block:
             self._members[own] = f"e{level + 1}.FORM({len(self._arguments[level]) - 1})"
         return self._members[own].replace("FORM", form)
 
-    def tabulated(self, index):
-        """The C++ name of a table's value at the voltage."""
-        if index not in self._tables:
-            self._tables.append(index)
-        return f"rates.value[{self._tables.index(index)}]"
+    def tabulated(self, table):
+        """The C++ name of a Table's value at the present voltage or concentration."""
+        group = self._tables.setdefault(table.argument, [])
+        if table.number not in group:
+            group.append(table.number)
+        return f"of_{table.argument}.value[{group.index(table.number)}]"
 
     def finish(self, updates=()):
         """The lines in order, then the updates."""
         lines = []
-        if self._tables:
-            lines.append(f"const Interpolated<{', '.join(map(str, self._tables))}> rates(table, interval, place);")
+        for argument, numbers in self._tables.items():
+            template = f"Interpolated<{', '.join(map(str, numbers))}>"
+            lines.append(f"const {template} of_{argument}(table, s.{argument}_interval[n], s.{argument}_place[n]);")
         for level in range(max([level for level, _ in self._lines] + [len(self._arguments)], default=0) + 1):
             lines += [text for at, text in self._lines if at == level]
             if level < len(self._arguments):
@@ -148,15 +152,13 @@ class CppRenderer(CodeRenderer):
                 factor = self.render_element_parentheses(left)
                 return f"{factor} * {self._exponential('x_over_expm1', right.args[0])}"
             divisor = self.render_node(right)
-            if isinstance(left, ast.Constant) and left.value == 1:
-                return f"reciprocal<V>({divisor})"
-            return f"{self.render_element_parentheses(left)} * reciprocal<V>({divisor})"
+            return f"{self.render_element_parentheses(left)} / ({divisor})"
         if isinstance(node.op, ast.Pow):
             exponent = _whole(right)
             if exponent is None:
                 return self._exponential("exp", ast.BinOp(right, ast.Mult(), _call("log", left)))
             whole = f"power<{abs(exponent)}, V>({self.render_node(left)})"
-            return whole if exponent > 0 else f"reciprocal<V>({whole})"
+            return whole if exponent > 0 else f"R(1) / {whole}"
         if isinstance(node.op, ast.Mod):
             raise ExpressionError("the operator % has no counterpart in the cable solver")
         return super().render_BinOp(node)
@@ -186,6 +188,14 @@ def _whole(node):
 
 def _quotient(numerator, denominator):
     return ast.BinOp(numerator, ast.Div(), denominator)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A function that is looked up.  argument: "v" or "Ca_i".  number: of its coefficients in the program's list."""
+
+    argument: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -314,30 +324,45 @@ class Part:
         for state, (rest, rate) in self.relaxations.items():
             share = ast.UnaryOp(ast.USub(), _call("expm1", ast.BinOp(ast.Name(STEP), ast.Mult(), rate)))
             functions[state] = [self._function((state, what), f) for what, f in (("rest", rest), ("share", share))]
-        computed = [f for pair in functions.values() for f in pair if not isinstance(f, int)]
+        computed = [f for pair in functions.values() for f in pair if not isinstance(f, Table)]
         self._define(block, set().union(*map(names_in, computed)) & set(self.names))
         updates = []
         for state, pair in functions.items():
             x, place = self.names[state], self.model.states[state].node
             rest, share = (
-                block.tabulated(f) if isinstance(f, int) else self._rendered(block, f, place)[0] for f in pair
+                block.tabulated(f) if isinstance(f, Table) else self._rendered(block, f, place)[0] for f in pair
             )
             zero = isinstance(pair[0], ast.Constant) and pair[0].value == 0
             updates.append(f"{x} -= {x} * ({share});" if zero else f"{x} += ({share}) * (({rest}) - {x});")
         return block.finish(updates)
 
     def _function(self, key, tree):
-        """The number of the table for a function of the voltage alone; the tree itself where there is none."""
-        reads = self.model.needs(names_in(tree) & set(self.names)) - set(self.model.subexpressions)
+        """The Table of a function of the voltage or of the calcium concentration alone; the tree itself where there is
+        none."""
+        names = names_in(tree) & set(self.names)
+        reads = self.model.needs(names) - set(self.model.subexpressions)
         varied = any(np.ndim(self.values[n]) for n in reads if n in self.values)
-        if not self.program.tabulates or varied or reads - set(self.values) != {"v"}:
+        arguments = reads - set(self.values)
+        if not self.program.tabulates or varied or arguments not in ({"v"}, {"Ca_i"}):
             return tree
+        (argument,) = arguments
 
-        def function(v):
-            return self.evaluate(tree, **self.computed(names_in(tree) & set(self.names), v=v))
+        def function(x):
+            return self.evaluate(tree, **self.computed(names, **{argument: x}))
 
-        index = self.program.table((self.name, *key), function)
-        return tree if index is None else index
+        return self.program.table((self.name, *key), argument, function) or tree
+
+    def _voltage_functions(self, follows_v):
+        """{name: Table} of the costly functions of the voltage behind a current, and of their slopes."""
+        found = {}
+        for n, equation in follows_v.items():
+            reached = [follows_v[m].expression.tree for m in self.model.needs({n}) & set(follows_v)]
+            if any(isinstance(node, ast.Call) for tree in reached for node in ast.walk(tree)):
+                slope = slope_tree(equation, follows_v)
+                pair = self._function((n, "value"), equation.expression.tree), self._function((n, "slope"), slope)
+                if all(isinstance(f, Table) for f in pair):
+                    found |= {n: pair[0], slope_of(n): pair[1]}
+        return found
 
     def _assemble(self):
         if self.current is None:
@@ -349,10 +374,14 @@ class Part:
             for n, e in model.subexpressions.items()
             if n in needed and n != self.current and n not in self.values and "v" in model.needs({n})
         }
-        common, current, slope = with_slope(equation, follows_v)
+        functions = self._voltage_functions(follows_v)
+        for n, table in functions.items():
+            self.names[n] = f"{self.name}_{n}"
+            block.define(self.names[n], block.tabulated(table), 0)
+        common, current, slope = with_slope(equation, follows_v, [n for n in functions if n in follows_v])
         shared = {n: f"{self.name}_{n}" for n, _ in common}
         trees = [tree for _, tree in common] + [current, slope]
-        self._define(block, set().union(*map(names_in, trees)) & set(self.names))
+        self._define(block, set().union(*map(names_in, trees)) & set(self.names) - set(functions))
         self.names |= shared
         total, steepness = self.names[self.current], f"{self.name}_slope"
         for n, tree in [*((shared[n], tree) for n, tree in common), (total, current), (steepness, slope)]:
@@ -375,10 +404,16 @@ class Part:
         """Others read the new concentration and the potential that follows from it; the sum of the calcium currents is
         kept with the states until the concentration advances."""
         self.states.append("I_Ca")
-        block = _Block()
-        self._define(block, {"E_Ca"})
-        told = {"Ca_i": self.names["Ca_i"], "E_Ca": self.names["E_Ca"]}
-        self.always = block.finish(f"s.{name}[n] = {value};" for name, value in told.items())
+        block, told = _Block(), {"Ca_i": self.names["Ca_i"]}
+        potential = self._function(("E_Ca",), ast.Name("E_Ca"))
+        if isinstance(potential, Table):
+            told["E_Ca"] = block.tabulated(potential)
+        else:
+            self._define(block, {"E_Ca"})
+            told["E_Ca"] = self.names["E_Ca"]
+        lines = block.finish(f"s.{name}[n] = {value};" for name, value in told.items())
+        place = [f"s.place_calcium(n, {self.names['Ca_i']});"] if self.program.tabulates else []
+        self.always = place + lines
 
 
 class Program:
@@ -399,7 +434,7 @@ class Program:
             here = np.flatnonzero(segments.region == name)
             if len(here):
                 self._add(name, here, [n for n in cell.mechanisms if n in region.mechanisms], placements)
-        low, high = TABLE_RANGE
+        low, high = VOLTAGE_RANGE
         environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
         self.source = environment.from_string(TEMPLATE.read_text()).render(
             source=cell.path.name,
@@ -409,8 +444,9 @@ class Program:
             tables=len(self.tables),
             intervals=INTERVALS,
             degree=DEGREE,
-            table_start=f"R({low!r})",
-            table_scale=f"R({INTERVALS / (high - low)!r})",
+            lowest_voltage=low,
+            intervals_per_mV=INTERVALS / (high - low),
+            lowest_calcium=LOWEST_CALCIUM,
         )
 
     def _add(self, name, segments, mechanisms, placements):
@@ -449,32 +485,38 @@ class Program:
             self.constants.append(float(value))
         return self._constants[key]
 
-    def table(self, key, function):
-        """The number of a function's table, or None where it bends too sharply for one."""
+    def table(self, key, argument, function):
+        """The Table of a function, or None where it bends too sharply for one.  argument: "v" or "Ca_i"."""
         if key not in self._tables:
-            coefficients = tabulate(function)
-            self._tables[key] = None if coefficients is None else len(self.tables)
+            coefficients = tabulate(function, argument)
+            self._tables[key] = None if coefficients is None else Table(argument, len(self.tables))
             if coefficients is not None:
                 self.tables.append(coefficients)
         return self._tables[key]
 
 
-def tabulate(function):
-    """Polynomials for a function of the voltage: float64 [DEGREE + 1, INTERVALS], lowest power first.
+def tabulate(function, argument):
+    """Polynomials for a function of the voltage ("v") or of the calcium concentration ("Ca_i").
 
-    Each is in the place within its interval, -0.5 to 0.5.  Returns None where they miss by more than TABLE_TOLERANCE.
+    Returns float64 [DEGREE + 1, INTERVALS], lowest power first, in the place within an interval: for the voltage -0.5
+    to 0.5, for calcium what the mantissa exceeds the interval's middle by, -1/8 to 1/8. None where they miss by more
+    than TABLE_TOLERANCE.
     """
-    low, high = TABLE_RANGE
-    left = low + (high - low) / INTERVALS * np.arange(INTERVALS)
+    interval = np.arange(INTERVALS)
+    if argument == "v":
+        low, high = VOLTAGE_RANGE
+        half, width = 0.5, (high - low) / INTERVALS
+        middle = low + (interval + 0.5) * width
+    else:
+        half, width = 0.125, LOWEST_CALCIUM * 2.0 ** (interval // 4)
+        middle = (1 + (interval % 4 + 0.5) / 4) * width
 
     def sampled(place):
-        return np.broadcast_to(
-            function(left + (place[:, None] + 0.5) * (high - low) / INTERVALS), (len(place), INTERVALS)
-        )
+        return np.broadcast_to(function(middle + place[:, None] * width), (len(place), INTERVALS))
 
-    nodes = 0.5 * np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
+    nodes = half * np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
     coefficients = np.linalg.solve(np.vander(nodes, increasing=True), sampled(nodes))
-    place = np.linspace(-0.5, 0.5, 41)
+    place = np.linspace(-half, half, 41)
     truth = sampled(place)
     error = np.abs(np.vander(place, DEGREE + 1, increasing=True) @ coefficients - truth)
     return coefficients if error.max() <= TABLE_TOLERANCE * np.abs(truth).max() else None

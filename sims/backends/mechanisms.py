@@ -11,6 +11,8 @@ from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 
 from sims.expressions import expression
 
+V = sympy.Symbol("v", real=True)
+
 
 def names_in(tree):
     """The variables, units and constants in a syntax tree; functions do not count."""
@@ -25,7 +27,7 @@ def linear_form(equation, dimensions, simulator):
     Returns two Expressions.  Raises EquationError, naming the place, where the equation is not linear in its state.
     """
     right = str_to_sympy(equation.expression.text)
-    symbol = sympy.Symbol(equation.name, real=True)
+    symbol = _symbol(equation.name)
     rate = sympy.simplify(-sympy.diff(right, symbol))
     if rate == 0 or rate.has(symbol):
         raise equation.node.error(
@@ -35,22 +37,44 @@ def linear_form(equation, dimensions, simulator):
     return tuple(expression(sympy_to_str(part), dimensions) for part in (rest, rate))
 
 
-def with_slope(equation, follows_v):
+def with_slope(equation, follows_v, functions=()):
     """A current I and its slope dI/dv at constant states.
 
     equation: the Equation of the current.  follows_v: {name: Equation} of the subexpressions behind it that depend on
-    the voltage, in order; they are put in their places before I is differentiated.
+    the voltage, in order; they are put in their places before I is differentiated, but for those named in `functions`,
+    whose own slopes go by the name slope_of(name).
     Returns (common, I, dI/dv): what both share as a list of (name, syntax tree), then the trees of the two.
     """
-    v = sympy.Symbol("v", real=True)
-    current = str_to_sympy(equation.expression.text)
-    for name in reversed(follows_v):
-        current = current.subs(sympy.Symbol(name, real=True), str_to_sympy(follows_v[name].expression.text))
-    slope = sympy.diff(current, v)
+    current = _substituted(equation, follows_v, functions)
+    slope = sympy.diff(current, V)
+    for name in functions:
+        slope += sympy.diff(current, _symbol(name)) * _symbol(slope_of(name))
     if not follows_v:
         return [], equation.expression.tree, _tree(slope)
     common, parts = sympy.cse([current, slope], symbols=sympy.numbered_symbols("common", real=True))
     return [(str(symbol), _tree(part)) for symbol, part in common], *map(_tree, parts)
+
+
+def slope_of(name):
+    """The name of the slope of a function of the voltage."""
+    return f"{name}_slope"
+
+
+def slope_tree(equation, follows_v):
+    """The syntax tree of a subexpression's derivative by the voltage; follows_v as in `with_slope`."""
+    return _tree(sympy.diff(_substituted(equation, follows_v), V))
+
+
+def _symbol(name):
+    return sympy.Symbol(name, real=True)
+
+
+def _substituted(equation, follows_v, functions=()):
+    symbolic = str_to_sympy(equation.expression.text)
+    for name in reversed(follows_v):
+        if name not in functions:
+            symbolic = symbolic.subs(_symbol(name), str_to_sympy(follows_v[name].expression.text))
+    return symbolic
 
 
 def _tree(symbolic):

@@ -32,6 +32,8 @@ template <> struct Types<float> {
     typedef int32_t I __attribute__((vector_size(SIMD_BYTES)));
     using Int = int32_t;
     static constexpr int mantissa = 23;
+    static constexpr int log2_parts = 0, parts = 1;
+    static I add_part(I exponent, I) { return exponent; }
     static constexpr float magic = 0x1.8p23f, largest_exponent = 80.0f;
     static constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
     static constexpr float expm1_over_x[] = {1.0f, 0.5000000013f, 0.1666650526f, 0.04166646501f, 0.008369148491f, 0.001393364103f};
@@ -44,9 +46,26 @@ template <> struct Types<double> {
     static constexpr int mantissa = 52;
     static constexpr double magic = 0x1.8p52, largest_exponent = 700.0;
     static constexpr double ln2_high = 0x1.62e42fefa0000p-1, ln2_low = 0x1.cf79abc9e3b3ap-40;
+#ifdef __AVX512F__
+    // 2^(j/16), of which one permutation fetches one for each lane, so that the polynomial can be short.
+    static constexpr int log2_parts = 4, parts = 16;
+    alignas(64) static constexpr double powers[] = {
+        0x1.0000000000000p+0, 0x1.0b5586cf9890fp+0, 0x1.172b83c7d517bp+0, 0x1.2387a6e756238p+0, 0x1.306fe0a31b715p+0, 0x1.3dea64c123422p+0,
+        0x1.4bfdad5362a27p+0, 0x1.5ab07dd485429p+0, 0x1.6a09e667f3bcdp+0, 0x1.7a11473eb0187p+0, 0x1.8ace5422aa0dbp+0, 0x1.9c49182a3f090p+0,
+        0x1.ae89f995ad3adp+0, 0x1.c199bdd85529cp+0, 0x1.d5818dcfba487p+0, 0x1.ea4afa2a490dap+0};
+    static SIMD_INLINE I add_part(I exponent, I part) {
+        const I of_part = (I)_mm512_permutex2var_pd(_mm512_load_pd(powers), (__m512i)part, _mm512_load_pd(powers + 8));
+        return (exponent & (int64_t(-1) << mantissa)) + of_part;
+    }
+    static constexpr double expm1_over_x[] = {0x1.0000000000003p+0, 0x1.0000000000001p-1, 0x1.555555547d378p-3,
+                                              0x1.55555554e9468p-5, 0x1.11123cf1dba3ap-7, 0x1.6c17ed4cc4834p-10};
+#else
+    static constexpr int log2_parts = 0, parts = 1;
+    static I add_part(I exponent, I) { return exponent; }
     static constexpr double expm1_over_x[] = {
         1.0, 0x1.0000000000005p-1, 0x1.5555555555557p-3, 0x1.55555555520afp-5, 0x1.11111111100dfp-7, 0x1.6c16c17f43a58p-10,
         0x1.a01a01abe62ddp-13, 0x1.a019a66a75dd4p-16, 0x1.71de02375656cp-19, 0x1.28a2c0a7209fbp-22, 0x1.af4ddd84882fep-26};
+#endif
     static constexpr double log_tail[] = {
         0x1.5555555555555p-1, 0x1.9999999999a38p-2, 0x1.2492492476cccp-2, 0x1.c71c720159177p-3,
         0x1.745cf9048dd93p-3, 0x1.3b1c355a8f7f5p-3, 0x1.0fbe95d7158cbp-3, 0x1.0c039c499cc37p-3};
@@ -89,37 +108,19 @@ template <class V> SIMD_INLINE V clip(V x, V low, V high) { return higher(lower(
 // 1 where a comparison holds, else 0.
 template <class V> SIMD_INLINE V indicator(Int<V> holds) { return holds ? broadcast<V>(1) : V{}; }
 
-// Σ coefficient[i] x^i by Estrin's scheme: long chains of dependent operations would leave the processor idle. Squares holds
-// x, x², x⁴, …
-template <int FIRST, int COUNT, class V, std::size_t M> SIMD_INLINE V estrin(const V *squares, const Scalar<V> (&coefficient)[M]) {
-    if constexpr (COUNT == 1) return broadcast<V>(coefficient[FIRST]);
-    else if constexpr (COUNT == 2) return squares[0] * coefficient[FIRST + 1] + coefficient[FIRST];
-    else {
-        constexpr int level = COUNT > 8 ? 3 : COUNT > 4 ? 2 : 1, half = 1 << level;
-        return squares[level] * estrin<FIRST + half, COUNT - half, V>(squares, coefficient) + estrin<FIRST, half, V>(squares, coefficient);
-    }
-}
+// Σ coefficient[i] x^i, even and odd powers side by side: half the length of Horner's chain for one operation more.
 template <class V, std::size_t M> SIMD_INLINE V polynomial(V x, const Scalar<V> (&coefficient)[M]) {
-    const V x2 = x * x, x4 = x2 * x2, squares[] = {x, x2, x4, x4 * x4};
-    return estrin<0, M, V>(squares, coefficient);
-}
-
-template <class V> SIMD_INLINE V reciprocal(V x) {
-#ifdef __AVX512F__
-    // The divider answers every 16 cycles; an estimate of 14 bits and Newton's steps, each of which doubles them, are faster.
-    if constexpr (sizeof(Scalar<V>) == 4) {
-        V y = (V)_mm512_rcp14_ps((__m512)x);
-        return y + y * (1 - x * y);
-    } else {
-        V y = (V)_mm512_rcp14_pd((__m512d)x);
-        y = y + y * (1 - x * y);
-        return y + y * (1 - x * y);
+    const V square = x * x;
+    V last = broadcast<V>(coefficient[M - 1]), other = broadcast<V>(coefficient[M - 2]);
+#pragma GCC unroll 16
+    for (int i = int(M) - 3; i >= 0; i--) {
+        const V next = last * square + coefficient[i];
+        last = other;
+        other = next;
     }
-#else
-    return 1 / x;
-#endif
+    // `other` now begins at power 0 and `last` at power 1.
+    return last * x + other;
 }
-template <class V> SIMD_INLINE V divide(V a, V b) { return a * reciprocal(b); }
 
 // The exponentials of N arguments, four side by side: exp(x) = power (1 + tail), |x - log(power)| <= log(2)/2.
 template <class V, int N> struct Exponentials {
@@ -134,10 +135,11 @@ template <class V, int N> struct Exponentials {
             for (int i = first; i < N && i < first + together; i++) {
                 x[i] = clip(arguments[i], broadcast<V>(-T::largest_exponent), broadcast<V>(T::largest_exponent));
                 // Adding the magic number rounds to a whole number and leaves it in the low bits.
-                const V shifted = x[i] * Scalar<V>(1.4426950408889634) + T::magic;
+                const V shifted = x[i] * (T::parts * Scalar<V>(1.4426950408889634)) + T::magic;
                 const V whole = shifted - T::magic;
-                rest[i - first] = (x[i] - whole * T::ln2_high) - whole * T::ln2_low;
-                power[i] = bits<V>((bits<Int<V>>(shifted) << T::mantissa) + bits<Int<V>>(broadcast<V>(1)));
+                rest[i - first] = (x[i] - whole * (T::ln2_high / T::parts)) - whole * (T::ln2_low / T::parts);
+                const Int<V> exponent = bits<Int<V>>(shifted) << (T::mantissa - T::log2_parts);
+                power[i] = bits<V>(T::parts == 1 ? exponent + bits<Int<V>>(broadcast<V>(1)) : T::add_part(exponent, bits<Int<V>>(shifted)));
             }
 #pragma GCC unroll 4
             for (int i = first; i < N && i < first + together; i++)
@@ -147,15 +149,15 @@ template <class V, int N> struct Exponentials {
     // Forms of exp(x[i]) and, where a file asks for both, of exp(-x[i]).
     SIMD_INLINE V exp(int i) const { return power[i] + power[i] * tail[i]; }
     SIMD_INLINE V expm1(int i) const { return (power[i] - 1) + power[i] * tail[i]; }
-    SIMD_INLINE V exprel(int i) const { return x[i] == 0 ? broadcast<V>(1) : divide(expm1(i), x[i]); }
+    SIMD_INLINE V exprel(int i) const { return x[i] == 0 ? broadcast<V>(1) : expm1(i) / x[i]; }
     // x/(exp(x) - 1), 1 at x = 0: the voltage dependence of many rates.
     SIMD_INLINE V x_over_expm1(int i) const {
         const V e = expm1(i);
-        return e == 0 ? broadcast<V>(1) : divide(x[i], e);
+        return e == 0 ? broadcast<V>(1) : x[i] / e;
     }
-    SIMD_INLINE V exp_of_negative(int i) const { return reciprocal(exp(i)); }
-    SIMD_INLINE V expm1_of_negative(int i) const { return -divide(expm1(i), exp(i)); }
-    SIMD_INLINE V exprel_of_negative(int i) const { return divide(exprel(i), exp(i)); }
+    SIMD_INLINE V exp_of_negative(int i) const { return 1 / exp(i); }
+    SIMD_INLINE V expm1_of_negative(int i) const { return -expm1(i) / exp(i); }
+    SIMD_INLINE V exprel_of_negative(int i) const { return exprel(i) / exp(i); }
     SIMD_INLINE V x_over_expm1_of_negative(int i) const { return x_over_expm1(i) + x[i]; }
 };
 template <class V> SIMD_INLINE V exp(V x) { return Exponentials<V, 1>({x}).exp(0); }
@@ -167,7 +169,7 @@ template <class V> SIMD_INLINE V log(V x) {
     Int<V> power = above >> T::mantissa;
     V m = bits<V>(bits<Int<V>>(x) - (power << T::mantissa));
     V whole = bits<V>(power + bits<Int<V>>(broadcast<V>(T::magic))) - T::magic;
-    V s = divide(m - 1, m + 1), z = s * s;
+    V s = (m - 1) / (m + 1), z = s * s;
     V tail = s * z * polynomial<V>(z, T::log_tail);
     return whole * T::ln2_high + (2 * s + (tail + whole * T::ln2_low));
 }
@@ -183,7 +185,7 @@ template <class V> SIMD_INLINE V absolute(V x) { return x < 0 ? -x : x; }
 template <class V> SIMD_INLINE V sign(V x) { return indicator<V>(x > 0) - indicator<V>(x < 0); }
 template <class V> SIMD_INLINE V tanh(V x) {
     V e = expm1<V>(-2 * absolute(x));
-    V t = divide(-e, e + 2);
+    V t = -e / (e + 2);
     return x < 0 ? -t : t;
 }
 
