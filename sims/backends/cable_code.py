@@ -6,6 +6,7 @@ computed here, in float64 and in the cable units (mV, ms, cm, mA, µmol).
 """
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,28 +28,34 @@ INTERVALS, DEGREE = 32, 4
 VOLTAGE_RANGE, LOWEST_CALCIUM = (-100.0, 60.0), 2.0**-15
 # Largest error of a table against the function's own largest value; a function that bends too sharply is computed.
 TABLE_TOLERANCE = 1e-5
+# Code that does not fit into the processor's cache of decoded instructions runs at half speed, so nothing is unrolled.
+EACH = "_Pragma(\"GCC unroll 1\") for (int32_t n = 0; n < count; n++) "
 STEP = "minus_dt"  # the name of -dt among a mechanism's constants
 
 
 class _Block:
-    """Straight-line C++ whose exponentials are gathered into groups.
+    """C++ that does the same for every compartment n of a block, in stages.
 
-    One exponential is a long chain of dependent operations; evaluated side by side they keep the processor busy. Level
-    n holds what depends on n exponentials in a row: the group e1 is computed from level 0, lines of level 1 read it,
-    and so on.
+    One exponential is a long chain of dependent operations; many side by side keep the processor busy. So stage 0
+    computes for all compartments what depends on no exponential, among it the arguments of the first group e1; then
+    e1 is evaluated as a whole; stage 1 reads it; and so on.
+
+    loads: {C++ name: its declaration}, put at the start of the stages that use it.
     """
 
-    def __init__(self):
+    def __init__(self, loads):
+        self.loads = loads
         self._levels, self._lines, self._arguments, self._tables, self._members = {}, [], [], {}, {}
 
     def level(self, name):
-        """How many exponentials in a row a variable depends on."""
+        """The stage from which a variable is known."""
         return self._levels.get(name, 0)
 
     def define(self, name, text, level):
-        """A variable: its C++ name, the expression, the expression's level."""
-        self._levels[name] = level
-        self._lines.append((level, f"const V {name} = V{{}} + ({text});"))
+        """A variable: its C++ name, the expression, the expression's stage.  Returns what to call it."""
+        self._levels[f"{name}[n]"] = level
+        self._lines.append((level, name, text))
+        return f"{name}[n]"
 
     def exponential(self, form, text, level, key):
         """C++ for a form of the exponential, "exp", "expm1", "exprel" or "x_over_expm1", of an argument.
@@ -62,8 +69,8 @@ class _Block:
         if own not in self._members:
             while len(self._arguments) <= level:
                 self._arguments.append([])
+            self._members[own] = f"e{level + 1}.FORM({len(self._arguments[level])}, n)"
             self._arguments[level].append(text)
-            self._members[own] = f"e{level + 1}.FORM({len(self._arguments[level]) - 1})"
         return self._members[own].replace("FORM", form)
 
     def tabulated(self, table):
@@ -74,17 +81,41 @@ class _Block:
         return f"of_{table.argument}.value[{group.index(table.number)}]"
 
     def finish(self, updates=()):
-        """The lines in order, then the updates."""
-        lines = []
-        for argument, numbers in self._tables.items():
-            template = f"Interpolated<{', '.join(map(str, numbers))}>"
-            lines.append(f"const {template} of_{argument}(table, s.{argument}_interval[n], s.{argument}_place[n]);")
-        for level in range(max([level for level, _ in self._lines] + [len(self._arguments)], default=0) + 1):
-            lines += [text for at, text in self._lines if at == level]
+        """All lines; the updates belong to the last stage."""
+        stages = [[] for _ in range(max([level for level, *_ in self._lines] + [len(self._arguments), 0]) + 1)]
+        for level, name, text in self._lines:
+            stages[level].append(f"{name}[n] = V{{}} + ({text});")
+        for level, arguments in enumerate(self._arguments):
+            stages[level] += [f"e{level + 1}.x[{i}][n] = V{{}} + ({text});" for i, text in enumerate(arguments)]
+        stages[-1] += updates
+        declarations = [
+            f"Exponentials<V, {len(arguments)}, BLOCK> e{level + 1};" for level, arguments in enumerate(self._arguments)
+        ]
+        for level, name, _ in self._lines:
+            if any(f"{name}[n]" in line for stage in stages[level + 1 :] for line in stage):
+                declarations.append(f"V {name}[BLOCK];")
+            else:
+                stages[level] = [
+                    line.replace(f"{name}[n] =", f"const V {name} =").replace(f"{name}[n]", name)
+                    for line in stages[level]
+                ]
+        lines = declarations
+        for level, stage in enumerate(stages):
+            if stage:
+                lines += [EACH + "{", *self._loaded(stage), *stage, "}"]
             if level < len(self._arguments):
-                arguments = [f"V{{}} + ({argument})" for argument in self._arguments[level]]
-                lines.append(f"const Exponentials<V, {len(arguments)}> e{level + 1}({{{', '.join(arguments)}}});")
-        return [*lines, *updates]
+                lines.append(f"e{level + 1}.evaluate(count);")
+        return lines
+
+    def _loaded(self, stage):
+        """Declarations of what a stage uses."""
+        words = set(re.findall(r"[A-Za-z_]\w*", " ".join(stage)))
+        lines = [declaration for name, declaration in self.loads.items() if name in words]
+        for argument, numbers in self._tables.items():
+            if f"of_{argument}" in words:
+                template = f"Interpolated<{', '.join(map(str, numbers))}>"
+                lines.append(f"const {template} of_{argument}(table, s.{argument}_interval[n], s.{argument}_place[n]);")
+        return lines
 
 
 class CppRenderer(CodeRenderer):
@@ -152,13 +183,13 @@ class CppRenderer(CodeRenderer):
                 factor = self.render_element_parentheses(left)
                 return f"{factor} * {self._exponential('x_over_expm1', right.args[0])}"
             divisor = self.render_node(right)
-            return f"{self.render_element_parentheses(left)} / ({divisor})"
+            return f"{self.render_element_parentheses(left)} * reciprocal<V>({divisor})"
         if isinstance(node.op, ast.Pow):
             exponent = _whole(right)
             if exponent is None:
                 return self._exponential("exp", ast.BinOp(right, ast.Mult(), _call("log", left)))
             whole = f"power<{abs(exponent)}, V>({self.render_node(left)})"
-            return whole if exponent > 0 else f"R(1) / {whole}"
+            return whole if exponent > 0 else f"reciprocal<V>({whole})"
         if isinstance(node.op, ast.Mod):
             raise ExpressionError("the operator % has no counterpart in the cable solver")
         return super().render_BinOp(node)
@@ -245,10 +276,20 @@ class Part:
         dimensions |= {n: e.dimension for n, e in {**model.subexpressions, **model.states}.items()}
         self.relaxations = {n: self._relaxation(e, dimensions) for n, e in model.states.items()}
         self.states, self.initial = [self.names[state] for state in model.states], []
-        self.advance, self.always, self.assemble = self._advance(), [], self._assemble()
-        self.receive = self._receive() if model.kind == "synapse" else []
+        count = len(self.states) + (model.kind == "shell")
+        self.loads = {"p": f"const R *p = row + n * PLACES[{self.index}];", "v": "const V v = s.v[n];"}
+        self.loads |= {state: f"V {state} = states[n * {count} + {i}];" for i, state in enumerate(self.states)}
         if model.kind == "shell":
-            self._tell_calcium()
+            self.states.append("I_Ca")
+            self.loads["I_Ca"] = f"const V I_Ca = states[n * {count} + {count - 1}];"
+        else:
+            self.loads |= {n: f"const V {n} = s.{n}[n];" for n in ("Ca_i", "E_Ca")}
+        self.stores = [f"states[n * {count} + {i}] = {self.names[state]};" for i, state in enumerate(model.states)]
+        self.advance, self.assemble, self.always, self.receive = self._advance(), self._assemble(), [], []
+        if model.kind == "synapse":
+            self.receive = self._receive()
+        if model.kind == "shell":
+            self.always = self._tell_calcium()
 
     def start(self, **given):
         """Set the first values of the states: at rest unless the file says otherwise.
@@ -299,7 +340,12 @@ class Part:
         needed = self.model.needs(names)
         for n, e in self.model.subexpressions.items():
             if n in needed and n not in self.values and n != self.current:
-                block.define(self.names[n], *self._rendered(block, e.expression.tree, e.node))
+                self._place(block, n, e.expression.tree, e.node)
+
+    def _place(self, block, name, tree, node):
+        """Define one variable in a block."""
+        text, level = self._rendered(block, tree, node)
+        self.names[name] = block.define(f"{self.name}_{name}", text, level)
 
     def _relaxation(self, equation, dimensions):
         """(rest, rate) of a state, two syntax trees; a rate 1/x with x = a/b is b/a."""
@@ -320,7 +366,7 @@ class Part:
         return tree
 
     def _advance(self):
-        block, functions = _Block(), {}
+        block, functions = _Block(self.loads), {}
         for state, (rest, rate) in self.relaxations.items():
             share = ast.UnaryOp(ast.USub(), _call("expm1", ast.BinOp(ast.Name(STEP), ast.Mult(), rate)))
             functions[state] = [self._function((state, what), f) for what, f in (("rest", rest), ("share", share))]
@@ -334,7 +380,7 @@ class Part:
             )
             zero = isinstance(pair[0], ast.Constant) and pair[0].value == 0
             updates.append(f"{x} -= {x} * ({share});" if zero else f"{x} += ({share}) * (({rest}) - {x});")
-        return block.finish(updates)
+        return block.finish(updates + self.stores) if updates else []
 
     def _function(self, key, tree):
         """The Table of a function of the voltage or of the calcium concentration alone; the tree itself where there is
@@ -367,7 +413,7 @@ class Part:
     def _assemble(self):
         if self.current is None:
             return []
-        model, equation, block = self.model, self.model.subexpressions[self.current], _Block()
+        model, equation, block = self.model, self.model.subexpressions[self.current], _Block(self.loads)
         needed = model.needs(equation.expression.names)
         follows_v = {
             n: e
@@ -376,35 +422,35 @@ class Part:
         }
         functions = self._voltage_functions(follows_v)
         for n, table in functions.items():
-            self.names[n] = f"{self.name}_{n}"
-            block.define(self.names[n], block.tabulated(table), 0)
+            self.names[n] = block.define(f"{self.name}_{n}", block.tabulated(table), 0)
         common, current, slope = with_slope(equation, follows_v, [n for n in functions if n in follows_v])
-        shared = {n: f"{self.name}_{n}" for n, _ in common}
         trees = [tree for _, tree in common] + [current, slope]
         self._define(block, set().union(*map(names_in, trees)) & set(self.names) - set(functions))
-        self.names |= shared
-        total, steepness = self.names[self.current], f"{self.name}_slope"
-        for n, tree in [*((shared[n], tree) for n, tree in common), (total, current), (steepness, slope)]:
-            block.define(n, *self._rendered(block, tree, equation.node))
+        # Until it is placed, a shared part is no constant.
+        self.names |= {n: n for n, _ in common}
+        for n, tree in [*common, (self.current, current), ("slope", slope)]:
+            self._place(block, n, tree, equation.node)
         point = "point_" if model.kind == "synapse" else ""
-        sums = [f"s.{point}current[n] += {total};", f"s.{point}slope[n] += {steepness};"]
-        return block.finish(sums + ([f"s.I_Ca[n] += {total};"] if self.current == "I_Ca" else []))
+        sums = [f"s.{point}current[n] += {self.names[self.current]};", f"s.{point}slope[n] += {self.names['slope']};"]
+        return block.finish(sums + ([f"s.I_Ca[n] += {self.names[self.current]};"] if self.current == "I_Ca" else []))
 
     def _receive(self):
-        block, body = _Block(), self.model.events["presynaptic"]
+        block, body = _Block(self.loads), self.model.events["presynaptic"]
         self._define(block, set().union(*(statement.expression.names for statement in body)))
         updates = []
         for statement in body:
             place = self.model.states[statement.name].node
             right, _ = self._rendered(block, statement.expression.tree, place)
             updates.append(f"{self.names[statement.name]} {statement.operator} V{{}} + ({right});")
-        return block.finish(updates)
+        return block.finish(
+            updates
+            + [line.replace("= ", "= mine ? ").replace(";", f" : {line.split(' = ')[0]};") for line in self.stores]
+        )
 
     def _tell_calcium(self):
         """Others read the new concentration and the potential that follows from it; the sum of the calcium currents is
         kept with the states until the concentration advances."""
-        self.states.append("I_Ca")
-        block, told = _Block(), {"Ca_i": self.names["Ca_i"]}
+        block, told = _Block(self.loads), {"Ca_i": self.names["Ca_i"]}
         potential = self._function(("E_Ca",), ast.Name("E_Ca"))
         if isinstance(potential, Table):
             told["E_Ca"] = block.tabulated(potential)
@@ -412,8 +458,13 @@ class Part:
             self._define(block, {"E_Ca"})
             told["E_Ca"] = self.names["E_Ca"]
         lines = block.finish(f"s.{name}[n] = {value};" for name, value in told.items())
-        place = [f"s.place_calcium(n, {self.names['Ca_i']});"] if self.program.tabulates else []
-        self.always = place + lines
+        if not self.program.tabulates:
+            return lines
+        state = self.names["Ca_i"]
+        return [
+            EACH + f"s.place_calcium(n, states[n * {len(self.states)} + {self.states.index(state)}]);",
+            *lines,
+        ]
 
 
 class Program:
