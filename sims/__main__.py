@@ -25,9 +25,13 @@ app.add_typer(neuronio_commands, name="neuronio")
 Cell = Annotated[str, typer.Option(help="morphology: stylised, cell1, or the path of a .asc or .swc file")]
 Equations = Annotated[Path, typer.Option(help="the cell's equation file")]
 InputFile = Annotated[Path, typer.Option(help="equation file of the input generator")]
-Backend = Annotated[str, typer.Option(help="simulator: neuron")]
+Backend = Annotated[str, typer.Option(help="simulator: cable or neuron")]
 Step = Annotated[float, typer.Option(help="time step, ms; 0 for NEURON's variable step")]
-Precision = Annotated[str, typer.Option(help="floating-point numbers: float64")]
+Precision = Annotated[str | None, typer.Option(help="float64 or, on the cable solver, float32")]
+Tables = Annotated[
+    bool | None, typer.Option(help="take rates from tables, in float32 on the cable solver; by default where faster")
+]
+Simd = Annotated[str | None, typer.Option(help="instructions of the cable solver: avx512, avx2 or none")]
 
 PUBLISHED_CELL = Path("equations/l5pc/cell.yaml")
 PUBLISHED_INPUTS = Path("equations/inputs_l5.yaml")
@@ -50,9 +54,11 @@ def l5pc(
     out: Annotated[Path, typer.Argument(help="OUT.npz, written whole or not at all")],
     cell: Cell = "stylised",
     equations: Equations = PUBLISHED_CELL,
-    backend: Backend = "neuron",
+    backend: Backend = "cable",
     dt: Step = 0.025,
     precision: Precision = "float64",
+    tables: Tables = None,
+    simd: Simd = None,
     duration: Annotated[
         int | None, typer.Option(help="ms; by default the last event rounded up to a whole second")
     ] = None,
@@ -61,13 +67,13 @@ def l5pc(
     from sims import sealed, trials
     from sims.ground_truth import Setup, Simulator
 
-    setup = Setup(cell, equations, backend, dt, precision).check()
+    setup = Setup(cell, equations, backend, dt, precision, tables, simd).check()
     given = trials.read_events(events, duration)
     sealed.check_writable(out)
     simulator = Simulator(setup)
     given.check_channels(simulator.channels, events)
     with _progress(given.trials * given.duration_ms) as bar:
-        recordings = [simulator.run(*given.of(trial), given.duration_ms, bar.update) for trial in range(given.trials)]
+        recordings = simulator.run([given.of(trial) for trial in range(given.trials)], given.duration_ms, bar.update)
     trials.write_recordings(recordings, out)
 
 
@@ -83,15 +89,19 @@ def generate(
     cell: Cell = "stylised",
     equations: Equations = PUBLISHED_CELL,
     inputs: InputFile = PUBLISHED_INPUTS,
-    backend: Backend = "neuron",
+    backend: Backend = "cable",
     dt: Step = 0.025,
-    precision: Precision = "float64",
+    precision: Precision = None,
+    tables: Tables = None,
+    simd: Simd = None,
 ):
-    """Generate one shard: draw inputs, simulate the cell, store both."""
+    """Generate one shard: draw inputs, simulate the cell, store both.  The cable solver computes in float32 unless told
+    otherwise."""
     from sims import ground_truth, neuronio, sealed
     from sims.stimuli import l5
 
-    setup = ground_truth.Setup(cell, equations, backend, dt, precision).check()
+    precision = precision or ("float32" if backend == "cable" else "float64")
+    setup = ground_truth.Setup(cell, equations, backend, dt, precision, tables, simd).check()
     sealed.check_writable(out)
     with _progress(max(0, simulations * seconds) * 1000) as bar:
         shard = ground_truth.generate(setup, l5.read(inputs), seed, simulations, seconds, first, bar.update)

@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from sims import neuronio
+from sims.backends import compiled
 from sims.cells import l5pc, morphology
 from sims.equations import content_digest
 from sims.mistakes import Mistake
 from sims.stimuli import l5
 
-BACKENDS = ("neuron",)
+BACKENDS = ("cable", "neuron")
+PRECISIONS = ("float64", "float32")
+SMALLEST_STEP_MS = 1e-4
 LARGEST_TIME_MS = 65_535  # event times are uint16
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -32,44 +35,76 @@ class Setup:
     """All that decides what a simulation gives, besides its inputs.
 
     cell: name or path of the morphology.  cell_file: the cell's equation file.  dt: ms, 0 for NEURON's variable step.
+    precision: float64 or float32 (cable only).  tables: take rates from tables, in float32 on the cable solver; None
+    for where that is faster.  simd: instructions of the cable solver, avx512, avx2 or none; None for the best here.
     """
 
     cell: str = "stylised"
     cell_file: Path = l5pc.PUBLISHED
-    backend: str = "neuron"
+    backend: str = "cable"
     dt: float = 0.025
     precision: str = "float64"
+    tables: bool | None = None
+    simd: str | None = None
 
     def check(self):
         """Raise RequestError where an option has no meaning."""
         if self.backend not in BACKENDS:
             raise RequestError(f"--backend: found '{self.backend}', expected one of: {', '.join(BACKENDS)}")
-        if self.precision != "float64":
-            raise RequestError(f"--precision: found '{self.precision}', but NEURON computes in float64 only")
+        if self.precision not in PRECISIONS:
+            raise RequestError(f"--precision: found '{self.precision}', expected one of: {', '.join(PRECISIONS)}")
         if not (np.isfinite(self.dt) and 0 <= self.dt <= 1):
             raise RequestError(f"--dt: found {self.dt}, expected a step of at most 1 ms, or 0 for a variable one")
+        if self.backend == "neuron":
+            if self.precision != "float64":
+                raise RequestError(f"--precision: found '{self.precision}', but NEURON computes in float64 only")
+            if self.tables or self.simd:
+                raise RequestError("--tables and --simd: found with --backend neuron; only the cable solver has them")
+        else:
+            if self.dt < SMALLEST_STEP_MS:
+                raise RequestError(
+                    f"--dt: found {self.dt}, expected a fixed step from {SMALLEST_STEP_MS} to 1 ms; "
+                    "only --backend neuron has a variable one"
+                )
+            if self.tables and self.precision != "float32":
+                raise RequestError("--tables: found with --precision float64, which computes every rate")
+            if self.simd is not None:
+                compiled.check_simd(self.simd)
         return self
 
 
 class Simulator:
     """A cell ready to run trials.
 
-    Attributes: cell (a Cell), morphology, segments (a table over compartments), channels (number of input channels).
+    Attributes: cell (a Cell), morphology, segments (a table over compartments), channels (number of input channels),
+    lanes (trials that run at once).
     """
 
     def __init__(self, setup):
-        from sims.backends.neuron import NeuronCell
-
         self.setup = setup.check()
         self.cell = l5pc.read(setup.cell_file)
         self.morphology = morphology.with_axon_stub(morphology.load(morphology.find(setup.cell)))
         self.segments = morphology.segments(self.morphology)
         self.channels = 2 * len(self.segments.dendritic)
-        self._live = NeuronCell(self.cell, self.morphology, self.segments, setup.dt or None)
+        parts = self.cell, self.morphology, self.segments
+        if setup.backend == "neuron":
+            from sims.backends.neuron import NeuronCell
 
-    def run(self, event_time, event_channel, duration_ms, progress=None):
-        """Simulate one trial; see NeuronCell.run.  progress: called with the milliseconds that have passed."""
-        return self._live.run(event_time, event_channel, duration_ms, progress=progress)
+            self.live, self.lanes = NeuronCell(*parts, setup.dt or None), 1
+        else:
+            from sims.backends.cable import CableCell
+
+            self.live = CableCell(*parts, setup.dt, setup.precision, setup.tables, setup.simd)
+            self.lanes = self.live.lanes
+
+    def run(self, trials, duration_ms, progress=None):
+        """Simulate trials.
+
+        trials: a list of (event_time ms, event_channel), one of each trial.  duration_ms: whole ms.
+        progress: called with the milliseconds simulated since its last call, over all trials.
+        Returns a list of Recordings.
+        """
+        return self.live.run(trials, duration_ms, progress)
 
 
 def code_version():
@@ -119,12 +154,16 @@ def generate(setup, inputs, seed, simulations, seconds, first=0, progress=None):
         )
     simulator = Simulator(setup)
     voltages, events, spikes = [], [], []
-    for simulation in range(first, first + simulations):
-        event_time, event_channel = l5.draw(inputs, simulator.segments, milliseconds, seed, simulation)
-        recording = simulator.run(event_time, event_channel, milliseconds, progress)
-        voltages.append(recording.soma_voltage.astype(np.float32))
-        events.append((event_time, event_channel))
-        spikes.append(recording.spike_time.astype(np.float32))
+    numbers = range(first, first + simulations)
+    for start in range(0, simulations, simulator.lanes):
+        drawn = [
+            l5.draw(inputs, simulator.segments, milliseconds, seed, simulation)
+            for simulation in numbers[start : start + simulator.lanes]
+        ]
+        events += drawn
+        for recording in simulator.run(drawn, milliseconds, progress):
+            voltages.append(recording.soma_voltage.astype(np.float32))
+            spikes.append(recording.spike_time.astype(np.float32))
     segments, dendritic = simulator.segments, simulator.segments.dendritic
     return neuronio.Shard(
         soma_voltage=np.stack(voltages),
@@ -146,6 +185,7 @@ def generate(setup, inputs, seed, simulations, seconds, first=0, progress=None):
             "backend": setup.backend,
             "dt_ms": float(setup.dt),
             "precision": setup.precision,
+            **simulator.live.card,
             "generator": _generator_card(inputs),
         },
     )

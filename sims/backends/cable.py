@@ -50,7 +50,7 @@ class CableCell:
     cell: a Cell.  tree: its Morphology, with the axon's stub.  segments: its Segments.  dt: the step, ms.
     precision: float64 or float32.  tables: take rates from tables where that serves (None: in float32 on AVX-512).
     simd: avx512, avx2, none, or None for the widest here.
-    Attributes: lanes, trials at once; simd; source, the C++.
+    Attributes: lanes, trials at once; simd; source, the C++; card, what else decides the last bits of a simulation.
     Raises EquationError where an equation has no words in C++, BackendError where it does not compile.
     """
 
@@ -67,6 +67,7 @@ class CableCell:
         self._type = np.dtype(precision)
         self._scalar = ctypes.c_double if precision == "float64" else ctypes.c_float
         self.lanes = self._library.cable_lanes()
+        self.card = {"simd": self.simd, "rates": "tables" if self.tables else "expressions"}
         self._kept = []  # what the C++ points to
         nodes = cable_tree(tree)
         structures = (

@@ -29,7 +29,7 @@ VOLTAGE_RANGE, LOWEST_CALCIUM = (-100.0, 60.0), 2.0**-15
 # Largest error of a table against the function's own largest value; a function that bends too sharply is computed.
 TABLE_TOLERANCE = 1e-5
 # Code that does not fit into the processor's cache of decoded instructions runs at half speed, so nothing is unrolled.
-EACH = "_Pragma(\"GCC unroll 1\") for (int32_t n = 0; n < count; n++) "
+EACH = '_Pragma("GCC unroll 1") for (int32_t n = 0; n < count; n++) '
 STEP = "minus_dt"  # the name of -dt among a mechanism's constants
 
 

@@ -114,6 +114,8 @@ class NeuronCell:
     dt: the fixed step in ms, or None for CVode's variable step.
     """
 
+    card = {}  # nothing else decides what a simulation gives
+
     def __init__(self, cell, tree, segments, dt=0.025):
         from neuron import h
 
@@ -171,7 +173,16 @@ class NeuronCell:
                 connections.append([self.h.NetCon(None, target, 0, 0, 1) for target in targets])
         return connections
 
-    def run(self, event_time, event_channel, duration_ms, record=None, progress=None):
+    def run(self, trials, duration_ms, progress=None):
+        """Simulate trials one after the other.
+
+        trials: a list of (event_time ms, event_channel), one of each trial.  duration_ms: whole ms.
+        progress: called with the milliseconds simulated since its last call.
+        Returns a list of Recordings.
+        """
+        return [self.run_trial(*trial, duration_ms, progress=progress) for trial in trials]
+
+    def run_trial(self, event_time, event_channel, duration_ms, record=None, progress=None):
         """Simulate one trial.
 
         event_time: [n] ms.  event_channel: int [n].  duration_ms: whole ms.  record: {name: NEURON reference} of

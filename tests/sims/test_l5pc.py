@@ -205,7 +205,7 @@ def voltage(cell, tree):
     excited = np.repeat(np.arange(len(segments.dendritic)), len(time))
     event_time = np.tile(time, len(segments.dendritic))
     inhibited = len(segments.dendritic) + np.arange(len(segments.dendritic))
-    return NeuronCell(cell, tree, segments).run(
+    return NeuronCell(cell, tree, segments).run_trial(
         np.concatenate([event_time, np.full(len(inhibited), 30)]), np.concatenate([excited, inhibited]), 40
     )
 

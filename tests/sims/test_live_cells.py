@@ -27,7 +27,7 @@ class Probe:
     def answer(self, channels, times):
         """Traces (mV) after all the channels get an event at each of the times."""
         time, channel = np.repeat(times, len(channels)), np.tile(channels, len(times))
-        recording, traces = self.live.run(time, channel, 250, record=self.electrodes)
+        recording, traces = self.live.run_trial(time, channel, 250, record=self.electrodes)
         return recording.spike_time, {name: trace[traces["time"] > 90] for name, trace in traces.items()}
 
     def channels(self, region, beyond, number):
