@@ -108,6 +108,24 @@ def generate(
     neuronio.write(shard, out)
 
 
+@app.command()
+def benchmark(
+    name: Annotated[str, typer.Argument(help="cable: the cable solver against NEURON")],
+    cell: Cell = "stylised",
+    dt: Step = 0.025,
+    seed: Annotated[int, typer.Option(help="of the inputs")] = 0,
+):
+    """Measure what a simulator costs; the last line is one JSON object of all figures."""
+    from sims.benchmarks import cable
+    from sims.ground_truth import RequestError
+
+    if name != "cable":
+        raise RequestError(f"NAME: found '{name}', expected cable")
+    figures = cable.benchmark(cell, dt, seed)
+    print(cable.table(figures))
+    print(json.dumps(figures))
+
+
 def _progress(milliseconds):
     return tqdm(total=milliseconds, unit="ms", unit_scale=True, desc="simulated", mininterval=1, file=sys.stderr)
 

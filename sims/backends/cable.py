@@ -118,7 +118,7 @@ class CableCell:
                 shown = now
             if not np.isfinite(soma[done + some, : len(trials)]).all():
                 raise BackendError(
-                    f"the voltage is no longer finite before t = {(done + some) * self.dt:g} ms at dt = {self.dt:g} ms; "
+                    f"the voltage is no longer finite before t = {(done + some) * self.dt:g} ms at dt = {self.dt:g}; "
                     "expected a finite one: take a smaller --dt, or look for rates without bounds in the cell's files"
                 )
         time = np.arange(steps + 1) * self.dt

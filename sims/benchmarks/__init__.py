@@ -1,0 +1,1 @@
+"""Benchmarks: what a simulator costs, as a ratio to what it replaces.  python -m sims benchmark NAME"""
