@@ -104,7 +104,7 @@ class _Block:
             if stage:
                 lines += [EACH + "{", *self._loaded(stage), *stage, "}"]
             if level < len(self._arguments):
-                lines.append(f"e{level + 1}.evaluate(count);")
+                lines.append(f"e{level + 1}.evaluate();")
         return lines
 
     def _loaded(self, stage):
@@ -182,6 +182,12 @@ class CppRenderer(CodeRenderer):
             if isinstance(right, ast.Call) and right.func.id == "exprel":
                 factor = self.render_element_parentheses(left)
                 return f"{factor} * {self._exponential('x_over_expm1', right.args[0])}"
+            match right:  # a/(b + c/d) = ad/(bd + c), one division less
+                case ast.BinOp(left=b, op=ast.Add(), right=ast.BinOp(left=c, op=ast.Div(), right=d)) if (
+                    not self.constant(d)
+                ):
+                    numerator = ast.BinOp(left, ast.Mult(), d)
+                    return self.render_node(_quotient(numerator, ast.BinOp(ast.BinOp(b, ast.Mult(), d), ast.Add(), c)))
             divisor = self.render_node(right)
             return f"{self.render_element_parentheses(left)} * reciprocal<V>({divisor})"
         if isinstance(node.op, ast.Pow):

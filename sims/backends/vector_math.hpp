@@ -1,8 +1,8 @@
 // Elementwise mathematics on SIMD registers, written with GCC's vector extensions, so that one source serves AVX-512, AVX2
 // and whatever else the compiler targets. Everything is inline: a call would spill all registers.
 //
-// Accuracy, measured in tests/sims/test_vector_math.py: exp, log and reciprocal within 3 units in the last place, expm1 and what
-// is made of it within 40 (float64) or 8 (float32). Arguments of exp beyond ±700 (float64) or ±80 (float32) are clamped, so that
+// Accuracy, measured in tests/sims/test_vector_math.py: log and reciprocal within 3 units in the last place, exp within 10 + |x|,
+// expm1 and what is made of it within that and 40 more (float64). Arguments of exp beyond ±700 (float64) or ±80 (float32) are clamped, so that
 // 1/(1 + exp(x)) saturates.
 // Methods: Cody & Waite, Software Manual for the Elementary Functions, 1980; polynomials by Chebyshev interpolation.
 #pragma once
@@ -109,18 +109,12 @@ template <class V> SIMD_INLINE V clip(V x, V low, V high) { return higher(lower(
 // 1 where a comparison holds, else 0.
 template <class V> SIMD_INLINE V indicator(Int<V> holds) { return holds ? broadcast<V>(1) : V{}; }
 
-// Σ coefficient[i] x^i, even and odd powers side by side: half the length of Horner's chain for one operation more.
+// Σ coefficient[i] x^i by Horner's rule.
 template <class V, std::size_t M> SIMD_INLINE V polynomial(V x, const Scalar<V> (&coefficient)[M]) {
-    const V square = x * x;
-    V last = broadcast<V>(coefficient[M - 1]), other = broadcast<V>(coefficient[M - 2]);
+    V sum = broadcast<V>(coefficient[M - 1]);
 #pragma GCC unroll 16
-    for (int i = int(M) - 3; i >= 0; i--) {
-        const V next = last * square + coefficient[i];
-        last = other;
-        other = next;
-    }
-    // `other` now begins at power 0 and `last` at power 1.
-    return last * x + other;
+    for (int i = int(M) - 2; i >= 0; i--) sum = sum * x + coefficient[i];
+    return sum;
 }
 
 template <class V> SIMD_INLINE V reciprocal(V x) {
@@ -142,11 +136,11 @@ template <class V> SIMD_INLINE V reciprocal(V x) {
 // The exponentials of N arguments in each of SIZE places: exp(x) = power (1 + tail), |x - log(power)| <= log(2)/2.
 template <class V, int N, int SIZE> struct Exponentials {
     V x[N][SIZE], power[N][SIZE], tail[N][SIZE];
-    SIMD_INLINE void evaluate(int count) {
+    // All places, used or not: one long loop never waits for the last results of a short one.
+    SIMD_INLINE void evaluate() {
+        V *const x = this->x[0], *const power = this->power[0], *const tail = this->tail[0];
 #pragma GCC unroll 1
-        for (int i = 0; i < N; i++)
-#pragma GCC unroll 1
-            for (int n = 0; n < count; n++) evaluate(x[i][n], power[i][n], tail[i][n]);
+        for (int i = 0; i < N * SIZE; i++) evaluate(x[i], power[i], tail[i]);
     }
     static SIMD_INLINE void evaluate(V &x, V &power, V &tail) {
         using T = Types<Scalar<V>>;
@@ -154,7 +148,8 @@ template <class V, int N, int SIZE> struct Exponentials {
         // Adding the magic number rounds to a whole number and leaves it in the low bits.
         const V shifted = x * (T::parts * Scalar<V>(1.4426950408889634)) + T::magic;
         const V whole = shifted - T::magic;
-        const V rest = (x - whole * (T::ln2_high / T::parts)) - whole * (T::ln2_low / T::parts);
+        // One product: it loses no more than the rounding of the argument has.
+        const V rest = x - whole * Scalar<V>(0.69314718055994531 / T::parts);
         const Int<V> exponent = bits<Int<V>>(shifted) << (T::mantissa - T::log2_parts);
         power = bits<V>(T::parts == 1 ? exponent + bits<Int<V>>(broadcast<V>(1)) : T::add_part(exponent, bits<Int<V>>(shifted)));
         tail = rest * polynomial<V>(rest, T::expm1_over_x);
@@ -176,7 +171,7 @@ template <class V, int N, int SIZE> struct Exponentials {
 template <class V> SIMD_INLINE Exponentials<V, 1, 1> exponential(V x) {
     Exponentials<V, 1, 1> e;
     e.x[0][0] = x;
-    e.evaluate(1);
+    e.evaluate();
     return e;
 }
 template <class V> SIMD_INLINE V exp(V x) { return exponential(x).exp(0, 0); }
