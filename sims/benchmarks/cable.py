@@ -35,7 +35,7 @@ def solvers():
     return found
 
 
-def measure(options, duration_ms, cell, dt, seed, repeats=3):
+def measure(options, duration_ms, cell, dt, seed, repeats):
     """Time one solver in this process.
 
     Returns {"cpu_s_per_s": of the fastest run, over all trials, "compartments": int, "trials": in a run}.
@@ -59,31 +59,36 @@ def measure(options, duration_ms, cell, dt, seed, repeats=3):
     }
 
 
-def in_a_process_of_its_own(options, duration_ms, cell, dt, seed, repeats=3):
-    """`measure` in a fresh interpreter.  Raises BackendError with its last words where it fails."""
-    arguments = json.dumps([options, duration_ms, str(cell), dt, seed, repeats])
-    code = (
-        f"import json; from sims.benchmarks.cable import measure as m; print(json.dumps(m(*json.loads({arguments!r}))))"
-    )
+def in_a_process_of_its_own(module, *arguments):
+    """`module.measure(*arguments)` in a fresh interpreter.  Raises BackendError with its last words where it fails."""
+    text = json.dumps(arguments)
+    code = f"import json; from {module} import measure as m; print(json.dumps(m(*json.loads({text!r}))))"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, env={**os.environ, **ONE_THREAD}
     )
     if run.returncode != 0:
-        raise BackendError(f"the benchmark of {options} failed: {run.stderr.strip().splitlines()[-1]}")
+        raise BackendError(f"{module} with {text} failed: {(run.stderr.strip() or 'no word').splitlines()[-1]}")
     return json.loads(run.stdout.splitlines()[-1])
 
 
 def benchmark(cell="stylised", dt=0.025, seed=0):
     """All figures; see the module.
 
-    Returns {"simd", "dt_ms", "cell", "neuron_cpu_s_per_s", and for every solver "NAME_cpu_s_per_s", "NAME_over_neuron",
-    "NAME_ns_per_compartment_step"}.
+    Returns {"simd", "dt_ms", "cell", "neuron_cpu_s_per_s", "coreneuron_cpu_s_per_s" (None where it cannot be used),
+    and for every solver "NAME_cpu_s_per_s", "NAME_over_neuron", "NAME_ns_per_compartment_step"}.
     """
-    before = in_a_process_of_its_own(*NEURON, cell, dt, seed, repeats=2)
-    costs = {name: in_a_process_of_its_own(*settings, cell, dt, seed) for name, settings in solvers().items()}
-    after = in_a_process_of_its_own(*NEURON, cell, dt, seed, repeats=1)
+    cell, here = str(cell), "sims.benchmarks.cable"
+    before = in_a_process_of_its_own(here, *NEURON, cell, dt, seed, 2)
+    costs = {name: in_a_process_of_its_own(here, *settings, cell, dt, seed, 3) for name, settings in solvers().items()}
+    after = in_a_process_of_its_own(here, *NEURON, cell, dt, seed, 1)
     neuron = min(before["cpu_s_per_s"], after["cpu_s_per_s"])
     figures = {"cell": Path(cell).stem, "dt_ms": dt, "simd": compiled.widest_simd(), "neuron_cpu_s_per_s": neuron}
+    try:
+        found = in_a_process_of_its_own("sims.benchmarks.coreneuron", NEURON[1], cell, dt, seed)
+        figures["coreneuron_cpu_s_per_s"] = found["cpu_s_per_s"]
+    except BackendError as error:
+        print(f"CoreNEURON is left out: {error}", file=sys.stderr)
+        figures["coreneuron_cpu_s_per_s"] = None
     for name, cost in costs.items():
         figures[f"{name}_cpu_s_per_s"] = cost["cpu_s_per_s"]
         figures[f"{name}_over_neuron"] = neuron / cost["cpu_s_per_s"]
@@ -97,6 +102,11 @@ def table(figures):
         f"{figures['cell']}, dt {figures['dt_ms']} ms, {figures['simd']}; CPU s per simulated s, one thread",
         f"{'NEURON (this project)':28}{figures['neuron_cpu_s_per_s']:8.2f}",
     ]
+    if figures["coreneuron_cpu_s_per_s"] is not None:
+        lines.append(
+            f"{'CoreNEURON (tuned flags)':28}{figures['coreneuron_cpu_s_per_s']:8.2f}   "
+            f"{figures['neuron_cpu_s_per_s'] / figures['coreneuron_cpu_s_per_s']:5.1f} x"
+        )
     for key in figures:
         if key.endswith("_over_neuron"):
             name = key.removesuffix("_over_neuron")

@@ -46,6 +46,7 @@ def test_a_shard_says_what_it_was_made_from(shard):
     found = neuronio.read(shard)
     assert found.soma_voltage.shape == (2, 1000) and found.channels == 1278
     assert found.attributes["cell"] == "l5_stylised" and found.attributes["dt_ms"] == 0.1
+    assert found.attributes["backend"] == "cable" and found.attributes["precision"] == "float32"
     assert found.soma_voltage[:, 0] == pytest.approx(-76)
     assert (found.event_time > 0).all()
 
@@ -71,7 +72,12 @@ def test_a_simulation_is_the_same_in_any_shard_and_on_any_number_of_cores(shard,
         (["--simulations", 0], "--simulations: found 0"),
         (["--dt", -0.1], "--dt: found -0.1"),
         (["--dt", "nan"], "--dt: found nan"),
-        (["--precision", "float32"], "--precision: found 'float32'"),
+        (["--dt", 0], "--dt: found 0.0, expected a fixed step"),
+        (["--precision", "float16"], "--precision: found 'float16'"),
+        (["--backend", "neuron", "--precision", "float32"], "NEURON computes in float64 only"),
+        (["--backend", "neuron", "--tables"], "only the cable solver has them"),
+        (["--precision", "float64", "--tables"], "--tables: found with --precision float64"),
+        (["--simd", "mmx"], "--simd: found 'mmx'"),
         (["--backend", "abacus"], "--backend: found 'abacus'"),
         (["--equations", "nowhere.yaml"], "nowhere.yaml"),
         (["--inputs", "equations/l5pc/cell.yaml"], "cell.yaml"),
@@ -121,6 +127,19 @@ def test_events_that_cannot_be_are_refused(tmp_path, arrays, words):
     assert not (tmp_path / "out.npz").exists()
 
 
+def test_both_simulators_answer_the_same_events_alike(tmp_path):
+    rng = np.random.default_rng(1)
+    events = {"event_time_ms": rng.integers(1, 60, 500), "event_channel": rng.integers(0, 1278, 500)}
+    np.savez(tmp_path / "events.npz", **events, event_trial=rng.integers(0, 3, 500))
+    found = []
+    for backend in ("cable", "neuron"):
+        sims("l5pc", tmp_path / "events.npz", tmp_path / "out.npz", "--backend", backend, "--duration", 60)
+        with np.load(tmp_path / "out.npz") as recordings:
+            found.append(recordings["soma_voltage"])
+    assert found[0].shape == (3, 60)
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-6)
+
+
 def test_a_file_that_is_no_archive_is_refused(tmp_path):
     (tmp_path / "events.npz").write_text("1 2 3")
     assert "NumPy archive" in refusal("l5pc", tmp_path / "events.npz", tmp_path / "out.npz")
@@ -132,7 +151,7 @@ def test_the_variable_step_agrees_with_the_fixed_one_below_threshold(tmp_path):
     np.savez(events, event_time_ms=np.sort(rng.integers(1, 150, 400)), event_channel=rng.integers(0, 1278, 400))
     voltages = {}
     for dt in (0.025, 0):
-        sims("l5pc", events, tmp_path / f"{dt}.npz", "--dt", dt, "--duration", 150)
+        sims("l5pc", events, tmp_path / f"{dt}.npz", "--backend", "neuron", "--dt", dt, "--duration", 150)
         with np.load(tmp_path / f"{dt}.npz") as found:
             voltages[dt] = found["soma_voltage"][0]
     assert np.ptp(voltages[0]) > 1 and np.sqrt(np.mean((voltages[0] - voltages[0.025]) ** 2)) < 0.02
@@ -145,13 +164,13 @@ def statistics(shards):
     return spikes / (voltage.size / 1e3), voltage.mean(), voltage.std(), np.minimum(voltage, -55).std()
 
 
-def generated(tmp_path, cell, simulations):
+def generated(tmp_path, cell, simulations, *options):
     """Two shards made by two processes side by side."""
     paths = [tmp_path / f"{k}.nc" for k in range(2)]
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "sims", "neuronio", "generate", path, "--cell", cell, "--seed", "100512"]
-            + ["--simulations", str(simulations // 2), "--first", str(k * simulations // 2)],
+            + ["--simulations", str(simulations // 2), "--first", str(k * simulations // 2), *options],
             cwd=PROJECT,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -162,10 +181,8 @@ def generated(tmp_path, cell, simulations):
     return [neuronio.read(path) for path in paths]
 
 
-@pytest.mark.slow
-def test_cell1_lands_in_the_reference_statistics(tmp_path, cell1_path):
-    n = 16
-    rate, mean, sd, capped = statistics(generated(tmp_path, cell1_path, n))
+def check_reference(shards, n):
+    rate, mean, sd, capped = statistics(shards)
     print(f"{n} simulations of 6 s: {rate:.3f} Hz, {mean:.3f} mV, SD {sd:.3f} mV, SD capped at -55 mV {capped:.3f} mV")
     assert rate == pytest.approx(RATE, abs=3 * 1.49 / np.sqrt(n))
     assert mean == pytest.approx(MEAN, abs=3 * 0.8 / np.sqrt(n))
@@ -174,7 +191,17 @@ def test_cell1_lands_in_the_reference_statistics(tmp_path, cell1_path):
 
 
 @pytest.mark.slow
+def test_cell1_lands_in_the_reference_statistics(tmp_path, cell1_path):
+    check_reference(generated(tmp_path, cell1_path, 256), 256)
+
+
+@pytest.mark.slow
+def test_cell1_in_neuron_lands_in_the_reference_statistics(tmp_path, cell1_path):
+    check_reference(generated(tmp_path, cell1_path, 8, "--backend", "neuron"), 8)
+
+
+@pytest.mark.slow
 def test_the_stylised_cell_lives(tmp_path):
-    rate, mean, sd, _ = statistics(generated(tmp_path, "stylised", 12))
-    print(f"12 simulations of 6 s: {rate:.3f} Hz, {mean:.3f} mV, SD {sd:.3f} mV")
+    rate, mean, sd, _ = statistics(generated(tmp_path, "stylised", 128))
+    print(f"128 simulations of 6 s: {rate:.3f} Hz, {mean:.3f} mV, SD {sd:.3f} mV")
     assert 0.5 <= rate <= 4
