@@ -108,6 +108,34 @@ def generate(
     neuronio.write(shard, out)
 
 
+@neuronio_commands.command("import")
+def import_published(
+    file: Annotated[Path, typer.Argument(help="FILE.p, one of the published pickles; nothing in it is executed")],
+    out: Annotated[Path, typer.Argument(help="OUT.nc, written whole or not at all")],
+):
+    """Turn a published file of the original data set into a shard."""
+    from sims import neuronio, neuronio_pickles, sealed
+    from sims.ground_truth import code_version
+
+    sealed.check_writable(out)
+    size = file.stat().st_size
+    with tqdm(total=size, unit="B", unit_scale=True, desc="read", mininterval=1, file=sys.stderr) as bar:
+        shard = neuronio_pickles.read(file, code_version(), bar.update)
+    neuronio.write(shard, out)
+
+
+@neuronio_commands.command("export")
+def export_published(
+    shard: Annotated[Path, typer.Argument(help="IN.nc, a shard")],
+    out: Annotated[Path, typer.Argument(help="FILE.p, written whole or not at all")],
+):
+    """Write a shard in the format of the original data set, for programs that read the published files."""
+    from sims import neuronio, neuronio_pickles, sealed
+
+    sealed.check_writable(out)
+    neuronio_pickles.write(neuronio.read(shard), out)
+
+
 @app.command()
 def benchmark(
     name: Annotated[str, typer.Argument(help="cable: the cable solver against NEURON")],
