@@ -25,6 +25,8 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the model or the task; repeatable."),
 ]
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
 Threads = Annotated[int, typer.Option(min=1, help="Threads of one process; small models are fastest with one.")]
 
 
@@ -59,7 +61,7 @@ def fit(
     with refused():
         from fitting import gradient, models, settings, tasks
 
-        _use_threads(threads)
+        _settle_process(threads)
         task_class, model_class = tasks.find(task), models.find(model)
         chosen = settings.change({"model": model_class.Settings(), "task": task_class.Settings()}, overrides or [])
         training = gradient.Training(steps, batch_size, learning_rate, seed, clip, validate_every)
@@ -124,7 +126,7 @@ def evaluate(
 
         for path in filter(None, (out, predictions)):
             sealed.check_writable(path)
-        _use_threads(threads)
+        _settle_process(threads)
         model, config = gradient.load(folder, models.find)
         task_class = tasks.find(config.get("task"))
         task_object = task_class(
@@ -182,6 +184,21 @@ def describe(
             typer.echo(json.dumps({"model": model, "settings": settings.as_plain(chosen), **count}))
 
 
+@app.command()
+def benchmark(
+    name: Annotated[str, typer.Argument(help="What to measure, e.g. elm.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of weights and data.")] = 0,
+):
+    """Compare with the plain twin in CPU time, in one thread; ends with one JSON object."""
+    with refused():
+        from fitting import benchmarks
+
+        measure = benchmarks.find(name)
+        _settle_process(threads=1)
+        figures = measure(seed)
+        typer.echo(json.dumps(figures))
+
+
 def _sources(paths):
     """What config.yaml says of data: where it was and which bytes it had."""
     import hashlib
@@ -189,11 +206,21 @@ def _sources(paths):
     return [{"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in paths]
 
 
-def _use_threads(threads):
+def _settle_process(threads):
+    import ctypes
+    import gc
+
     import torch
+
+    gc.freeze()  # the collector need not walk over all of torch again and again
 
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
+    # glibc would give the memory of large tensors back after every step and have it cleared again at the next: a fifth
+    # of a batch of 64's time.
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
 
 
 if __name__ == "__main__":

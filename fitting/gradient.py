@@ -25,6 +25,7 @@ import torch
 import yaml
 from tqdm import tqdm
 
+from fitting.events import respond
 from fitting.settings import require, restore
 from sims import sealed
 from sims.mistakes import Mistake
@@ -191,7 +192,7 @@ def load(folder, models):
 
 
 def _fit(model, batch, loss, validate, training, out, config, show_progress):
-    optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate, fused=True)
     state = {"step": 0, "losses": [], "history": [], "best_loss": math.inf, "best_weights": None, "cpu_s": 0.0}
     if (out / "checkpoint.pt").exists():
         state = _restore(out / "checkpoint.pt", model, optimizer, state)
@@ -233,7 +234,7 @@ def _step(model, optimizer, batch, loss, training, step):
     for group in optimizer.param_groups:
         group["lr"] = _learning_rate(training, step)
     optimizer.zero_grad(set_to_none=True)
-    value = loss(model(inputs), targets)
+    value = loss(respond(model, inputs), targets)
     if not torch.isfinite(value):
         _refuse_loss("training", value.item(), step)
     value.backward()

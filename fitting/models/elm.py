@@ -1,32 +1,26 @@
-"""Branch-ELM: the Expressive Leaky Memory neuron with a dendritic tree.
+"""The Expressive Leaky Memory neuron: ELM, and Branch-ELM, whose synapses are summed on dendritic branches.
 
 Per time step of Δt ms, for one neuron:
 
-    s_t  = κ_s s_{t-1} + relu(w_s) ⊙ x_t          synapses    [d_tree, d_brch]     κ_s = exp(-Δt/τ_s)
-    b_t  = sum of s_t within each branch          branches    [d_tree]
-    Δm_t = tanh'(W_2 φ(W_1 [b_t, κ_m ⊙ m_{t-1}] + c_1) + c_2)                      tanh'(u) = 1.7159 tanh(2u/3)
+    s_t  = κ_s s_{t-1} + relu(w_s) ⊙ x_t          synapses                         κ_s = exp(-Δt/τ_s)
+    b_t  = sum of s_t within each branch          branches    [d_tree]             (ELM: b_t = s_t, a synapse a channel)
+    Δm_t = tanh'(MLP([b_t, κ_m ⊙ m_{t-1}]))       update      [d_m]                tanh'(u) = 1.7159 tanh(2u/3)
     m_t  = κ_m ⊙ m_{t-1} + g ⊙ Δm_t               memory      [d_m]                κ_m = exp(-Δt/τ_m)
     y_t  = W_y m_t + b_y                          output      [num_output]
 
     x_t  input of each synapse: its channel's value (events: +1 excitatory, -1 inhibitory), dimensionless
-    w_s  synaptic weight, 0.5 at first            τ_s  synaptic time constant, ms        φ  ReLU (or SiLU)
-    W_1  [d_mlp, d_tree + d_m]  c_1 [d_mlp]       W_2  [d_m, d_mlp]  c_2 [d_m]
-    W_y  [num_output, d_m]  b_y [num_output]      all with torch's first values for linear layers
+    w_s  synaptic weight, 0.5 at first            τ_s  synaptic time constant, ms
+    MLP  mlp_layers hidden layers of d_mlp units with activation ReLU or SiLU, then a linear one; all with bias and
+         torch's first values for linear layers, as W_y and b_y. No hidden layer: linear.
     τ_m  memory time constants, ms [d_m]          λ    gain of an update                 m_0 = s_0 = 0
     g    "v1": λ (1 - κ_m);  "v2": 1 - exp(-λ Δt/τ_m), which stays below 1 where v1 does not (λ = 10, τ_m = 1 ms: 6.32)
 
-Routing: channels are interleaved, excitatory i then inhibitory i + num_input/2; branch k holds d_brch consecutive
-places from k stride, with stride = ceil(num_input/d_tree) (29 for NeuronIO's 1278 channels and 45 branches). Places
-beyond the last channel hold synapses that nothing reaches: 218 of 4500. They are parameters all the same, so that
-counts and released weights match.
-
-What makes it fast: τ_s is the same everywhere, so the low-pass commutes with the sum over a branch and with the
-weights. The synapses are one matrix [num_input, d_tree] applied to all time steps at once, 45 branches are filtered
-instead of 4500 synapses, their share of the hidden layer is one product for all t, and only the memory is a loop over
-time.
+What makes it fast: τ_s is the same everywhere, so the low-pass commutes with weights, branches and the MLP's first
+layer. What an event on a channel adds to that layer is one row of a table; the rows of a step's events are summed,
+as many numbers as the layer has are filtered instead of thousands of synapses (fitting/kernels/synapses.py), and only
+the memory is a loop over time (fitting/kernels/memory.py). `equations` is the model as it stands above.
 
 Source: Spieler, Rahaman, Martius, Schölkopf & Levina, "The ELM Neuron", arXiv 2306.16922 v1 (gain v1) and v3 (gain v2).
-The rule for the stride at other sizes than NeuronIO's is inferred.
 """
 
 import math
@@ -37,11 +31,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from fitting.events import Events, InputError
+from fitting.kernels.memory import ACTIVATIONS, remember
+from fitting.kernels.synapses import Wiring, project
+from fitting.models import routing
 from fitting.settings import as_plain, require
 
-# What the paper prints where everything else is at its default: 5 d_m + 2 parameters more than the equations have.
-_PRINTED = {10: "5.9K", 15: "6.9K", 20: "8104", 25: "9.5K", 30: "11.1K", 40: "14.9K", 50: "19.5K"}
-_FILTER_BLOCK = 128
+_TANH_SCALE = 1.7159
 
 
 @dataclass(frozen=True)
@@ -50,14 +46,16 @@ class Settings:
 
     d_mlp: None means 2 d_m.  tau_m_min, tau_m_max: ms, the ends of the first time constants (d_m = 1 takes tau_m_min).
     learn_tau_m: learn τ_m = lower + (upper - lower) sigmoid(p) within tau_m_lower..tau_m_upper ms.
+    tau_s: ms.  tau_s_of_each_synapse: keep a τ_s for every synapse, tau_s at first, with the weights, as released
+    neurons do; the model is then computed by its equations, slowly.
     """
 
     d_m: int = 20
     d_mlp: int | None = None
-    d_tree: int = 45
-    d_brch: int = 100
+    mlp_layers: int = 1
     lambda_value: float = 5.0
     tau_s: float = 5.0
+    tau_s_of_each_synapse: bool = False
     tau_m_min: float = 1.0
     tau_m_max: float = 150.0
     tau_m_spacing: Literal["log", "linear"] = "log"
@@ -69,9 +67,9 @@ class Settings:
     dt_ms: float = 1.0
 
     def __post_init__(self):
-        for name in ("d_m", "d_tree", "d_brch"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.d_m >= 1, "d_m", self.d_m, "at least 1")
         require(self.d_mlp is None or self.d_mlp >= 1, "d_mlp", self.d_mlp, "at least 1, or none for 2 d_m")
+        require(0 <= self.mlp_layers <= 3, "mlp_layers", self.mlp_layers, "0 to 3")
         for name in ("lambda_value", "tau_s", "tau_m_min", "dt_ms"):
             require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "a finite number above 0")
         require(
@@ -95,25 +93,49 @@ class Settings:
             )
 
 
-class BranchELM(nn.Module):
-    """A Branch-ELM neuron; see the module for its equations."""
+@dataclass(frozen=True)
+class BranchSettings(Settings):
+    """Those of an ELM, and the tree's. routing: see fitting/models/routing.py; routing_seed: of the random one."""
+
+    d_tree: int = 45
+    d_brch: int = 100
+    routing: Literal["neuronio", "random"] = "neuronio"
+    routing_seed: int = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("d_tree", "d_brch"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.routing_seed >= 0, "routing_seed", self.routing_seed, "at least 0")
+
+
+class ELM(nn.Module):
+    """An ELM neuron; see the module for its equations."""
 
     Settings = Settings
+    takes_events = True
+    # The paper's counts where all but d_m is at its default: 5 d_m + 2 more than the equations have, and without w_s.
+    PRINTED = {
+        10: "26.06K",
+        15: "39.39K",
+        20: "52.92K",
+        25: "66.65K",
+        35: "94.71K",
+        50: "138.3K",
+        75: "215K",
+        100: "297K",
+    }
 
     def __init__(self, settings, num_input, num_output):
         super().__init__()
         self.settings, self.num_input = settings, num_input
-        channel = torch.from_numpy(route(num_input, settings.d_tree, settings.d_brch))
-        branch = torch.arange(settings.d_tree)[:, None].expand_as(channel)
-        live = channel >= 0
-        # Where each live synapse stands in w_s, and where it adds in the folded [num_input, d_tree] matrix.
-        self.register_buffer("live_synapse", live.flatten().nonzero().squeeze(1), persistent=False)
-        self.register_buffer("folded_place", (channel * settings.d_tree + branch)[live], persistent=False)
-
-        self.w_s = nn.Parameter(torch.full((settings.d_tree, settings.d_brch), 0.5))
-        hidden = settings.d_mlp or 2 * settings.d_m
-        self.mlp_in = nn.Linear(settings.d_tree + settings.d_m, hidden)
-        self.mlp_out = nn.Linear(hidden, settings.d_m)
+        channel = self._channels()
+        self.wiring = Wiring(channel.reshape(len(channel), -1), num_input)
+        self.w_s = nn.Parameter(torch.full(channel.shape, 0.5))
+        sizes = [settings.d_m, *[settings.d_mlp or 2 * settings.d_m] * settings.mlp_layers, settings.d_m]
+        self.mlp_in = nn.Linear(len(channel) + sizes[0], sizes[1])
+        self.mlp_hidden = nn.ModuleList(nn.Linear(d_mlp, d_mlp) for d_mlp in sizes[2:-1])
+        self.mlp_out = nn.Linear(sizes[-2], sizes[-1]) if settings.mlp_layers else None
         self.readout = nn.Linear(settings.d_m, num_output)
 
         space = np.geomspace if settings.tau_m_spacing == "log" else np.linspace
@@ -125,6 +147,12 @@ class BranchELM(nn.Module):
             self.proto_tau_m = nn.Parameter(torch.logit(fraction))
         else:
             self.register_buffer("fixed_tau_m", tau_m)
+        if settings.tau_s_of_each_synapse:
+            self.register_buffer("tau_s", torch.full(channel.shape, settings.tau_s))
+
+    def _channels(self):
+        """The channel of every synapse, in the shape of w_s; the first axis is that of b."""
+        return np.arange(self.num_input)
 
     def tau_m(self):
         """Memory time constants, ms [d_m]."""
@@ -134,107 +162,120 @@ class BranchELM(nn.Module):
             self.proto_tau_m
         )
 
-    def branch_weights(self):
-        """The synapses as one matrix [num_input, d_tree]: what an event on a channel adds to each branch."""
-        flat = self.w_s.new_zeros(self.num_input * self.settings.d_tree)
-        weights = torch.relu(self.w_s).flatten()[self.live_synapse]
-        return flat.index_add(0, self.folded_place, weights).view(self.num_input, self.settings.d_tree)
-
-    def forward(self, x):
-        """x: [batch, time, num_input].  Returns [batch, time, num_output]."""
-        settings = self.settings
-        arriving = (x @ self.branch_weights()).transpose(0, 1)
-        branches = low_pass(arriving, math.exp(-settings.dt_ms / settings.tau_s))
-        tau_m = self.tau_m()
+    def memory_constants(self):
+        """(κ_m, 1.7159 g), both [d_m]."""
+        settings, tau_m = self.settings, self.tau_m()
         kappa = torch.exp(-settings.dt_ms / tau_m)
         if settings.gain == "v1":
-            gain = settings.lambda_value * (1 - kappa)
-        else:
-            gain = -torch.expm1(-settings.lambda_value * settings.dt_ms / tau_m)
-        from_branches, from_memory = self.mlp_in.weight.split([settings.d_tree, settings.d_m], dim=1)
-        drive = nn.functional.linear(branches, from_branches, self.mlp_in.bias)
-        memory = remember(drive, from_memory, self.mlp_out.weight, self.mlp_out.bias, kappa, gain, settings.activation)
-        return self.readout(memory).transpose(0, 1)
+            return kappa, (1 - kappa) * (settings.lambda_value * _TANH_SCALE)
+        return kappa, torch.expm1(-settings.lambda_value * settings.dt_ms / tau_m) * -_TANH_SCALE
+
+    def layers(self):
+        """The MLP's linear layers, first to last."""
+        return [self.mlp_in, *self.mlp_hidden, *([self.mlp_out] if self.mlp_out else [])]
+
+    def forward(self, inputs):
+        """inputs: Events or a tensor [batch, time, num_input].  Returns [batch, time, num_output].
+
+        Raises InputError where the number of channels is another or a tensor holds what is not finite.
+        """
+        self._check(inputs)
+        settings, layers = self.settings, self.layers()
+        if settings.tau_s_of_each_synapse:
+            return self.equations(inputs)
+        weight = layers[0].weight
+        from_branches, from_memory = weight.split([weight.shape[1] - settings.d_m, settings.d_m], dim=1)
+        drive = self._drive(inputs, from_branches, math.exp(-settings.dt_ms / settings.tau_s))
+        others = [(layer.weight, layer.bias) for layer in (*layers[1:], self.readout)]
+        first, constants = (from_memory, layers[0].bias), self.memory_constants()
+        return remember(drive, [first, *others], *constants, settings.activation, inputs.shape[0])
+
+    def _drive(self, inputs, from_branches, kappa):
+        """The share of b in the first layer's sums, [block, time, window, d_mlp]."""
+        w_s, (d_mlp, branches) = torch.relu(self.w_s), from_branches.shape
+        # Straight to the first layer, or by way of the branches where these are so few that a product over all steps
+        # is the cheaper way: measured for events (45 branches, d_mlp of 40 to 300), counted for tensors.
+        if d_mlp <= (3 * branches if isinstance(inputs, Events) else branches):
+            return project(inputs, w_s, from_branches, self.wiring, kappa)
+        return project(inputs, w_s, torch.eye(branches).to(w_s), self.wiring, kappa) @ from_branches.T
+
+    def equations(self, inputs):
+        """`forward` as the module's equations stand, synapse by synapse and step by step: the reference for it, a
+        hundred times slower."""
+        x = inputs.dense(self.w_s.dtype, self.w_s.device) if isinstance(inputs, Events) else inputs
+        tau_s = self.tau_s if self.settings.tau_s_of_each_synapse else torch.full_like(self.w_s, self.settings.tau_s)
+        kappa_s, w_s = torch.exp(-self.settings.dt_ms / tau_s), self._live_weights()
+        phi, (kappa, gain) = ACTIVATIONS[self.settings.activation], self.memory_constants()
+        synapses, memory, outputs = x.new_zeros(len(x), *w_s.shape), x.new_zeros(len(x), len(kappa)), []
+        for x_t in x.unbind(1):
+            synapses = kappa_s * synapses + w_s * self._route(x_t)
+            kept = kappa * memory
+            h = self.mlp_in(torch.cat([self._branches(synapses), kept], dim=1))
+            for layer in self.layers()[1:]:
+                h = layer(phi(h))
+            memory = kept + gain * torch.tanh(2 / 3 * h)
+            outputs.append(self.readout(memory))
+        return torch.stack(outputs, dim=1)
+
+    def _live_weights(self):
+        return torch.relu(self.w_s)
+
+    def _route(self, x_t):
+        """What each synapse receives, [batch, *shape of w_s].  x_t: [batch, num_input]."""
+        return x_t
+
+    def _branches(self, synapses):
+        """b from s."""
+        return synapses
+
+    def _check(self, inputs):
+        if len(inputs.shape) != 3 or inputs.shape[2] != self.num_input:
+            raise InputError(
+                f"input: found the shape {tuple(inputs.shape)}, expected [batch, time, {self.num_input} channels]"
+            )
+        if not isinstance(inputs, Events) and not torch.isfinite(inputs.sum()):
+            raise InputError("input: found numbers that are not finite")
 
     def dead_parameters(self):
         """Synapses that no channel reaches."""
-        return self.w_s.numel() - len(self.live_synapse)
+        return self.w_s.numel() - len(self.wiring.live)
 
     def printed_count(self):
         """The paper's parameter count for these settings as printed, None where it prints none."""
-        if self.num_input != 1278 or self.readout.out_features != 2:
+        if (self.num_input, self.readout.out_features) != (1278, 2):
             return None
-        sizes = as_plain(self.settings)
-        default = as_plain(Settings())
-        differing = {
-            name for name in ("d_m", "d_mlp", "d_tree", "d_brch", "learn_tau_m") if sizes[name] != default[name]
-        }
-        if differing == {"d_tree", "d_brch"} and (sizes["d_tree"], sizes["d_brch"]) == (35, 65):
-            return "5479"
-        return _PRINTED.get(sizes["d_m"]) if differing <= {"d_m"} else None
+        sizes, default = as_plain(self.settings), as_plain(self.Settings())
+        names = {"d_m", "d_mlp", "mlp_layers", "d_tree", "d_brch", "learn_tau_m"} & sizes.keys()
+        return self._printed({name: sizes[name] for name in names if sizes[name] != default[name]})
+
+    def _printed(self, changed):
+        """changed: the settings that the count depends on and that are not at their defaults."""
+        return self.PRINTED.get(self.settings.d_m) if changed.keys() <= {"d_m"} else None
 
 
-def route(num_input, d_tree, d_brch):
-    """The channel that each synapse listens to, int64 [d_tree, d_brch], -1 where there is none.
+class BranchELM(ELM):
+    """A Branch-ELM neuron; see the module for its equations."""
 
-    Raises SettingError where channels do not come in excitatory-inhibitory pairs or a branch would hold no live
-    synapse.
-    """
-    require(
-        num_input % 2 == 0,
-        "number of input channels",
-        num_input,
-        "an even number, as many inhibitory as excitatory channels",
-    )
-    stride = math.ceil(num_input / d_tree)
-    require(
-        (d_tree - 1) * stride < num_input,
-        "d_tree",
-        d_tree,
-        f"fewer branches: at stride {stride} the last ones have none of {num_input} channels",
-    )
-    place = np.arange(d_tree)[:, None] * stride + np.arange(d_brch)
-    interleaved = np.arange(num_input).reshape(2, -1).T.ravel()
-    return np.where(place < num_input, interleaved[np.minimum(place, num_input - 1)], -1)
+    Settings = BranchSettings
+    PRINTED = {10: "5.9K", 15: "6.9K", 20: "8104", 25: "9.5K", 30: "11.1K", 40: "14.9K", 50: "19.5K"}
 
+    def _channels(self):
+        settings = self.settings
+        if settings.routing == "neuronio":
+            channel = routing.neuronio(self.num_input, settings.d_tree, settings.d_brch)
+        else:
+            channel = routing.random(self.num_input, settings.d_tree, settings.d_brch, settings.routing_seed)
+        self.register_buffer("channel", torch.from_numpy(channel), persistent=False)
+        return channel
 
-def low_pass(u, kappa):
-    """s_t = kappa s_{t-1} + u_t from s_0 = 0 for all t at once.  u: [time, ...]; kappa: number in (0, 1).  Returns the
-    shape of u.
+    def _live_weights(self):
+        return torch.relu(self.w_s) * (self.channel >= 0)
 
-    One product with a lower triangular matrix of powers of kappa for each block of time; blocks pass on their last
-    value.
-    """
-    time = torch.arange(min(_FILTER_BLOCK, len(u)))
-    lag = time[:, None] - time
-    response = torch.where(lag >= 0, kappa ** lag.clamp(min=0).to(u), 0.0).to(u)
-    flat = u.reshape(len(u), -1)
-    filtered, last = [], None
-    for block in flat.split(_FILTER_BLOCK):
-        here = response[: len(block), : len(block)] @ block
-        if last is not None:
-            here = here + kappa * response[: len(block), :1] * last
-        filtered.append(here)
-        last = here[-1]
-    return torch.cat(filtered).view(u.shape)
+    def _route(self, x_t):
+        return x_t[:, self.channel]
 
+    def _branches(self, synapses):
+        return synapses.sum(2)
 
-def remember(drive, from_memory, out_weight, out_bias, kappa, gain, activation):
-    """The one sequential part: m_t = κ m_{t-1} + g tanh'(W_2 φ(drive_t + W_m κ m_{t-1}) + c_2) from m_0 = 0.
-
-    drive: [time, batch, d_mlp], the hidden layer's input but for the memory's share.  from_memory: W_m [d_mlp, d_m].
-    out_weight: W_2 [d_m, d_mlp].  out_bias: c_2 [d_m].  kappa, gain: [d_m].  activation: "relu" or "silu".
-    Returns m [time, batch, d_m].
-    """
-    phi = {"relu": torch.relu, "silu": nn.functional.silu}[activation]
-    # tanh's two constants go into what does not change with time: every operation in the loop costs more than its
-    # arithmetic.
-    from_memory, out_weight, out_bias, gain = from_memory.T, out_weight.T * (2 / 3), out_bias * (2 / 3), gain * 1.7159
-    memory = drive.new_zeros(drive.shape[1], len(kappa))
-    memories = []
-    for drive_t in drive.unbind(0):
-        kept = kappa * memory
-        hidden = phi(torch.addmm(drive_t, kept, from_memory))
-        memory = torch.addcmul(kept, gain, torch.tanh(torch.addmm(out_bias, hidden, out_weight)))
-        memories.append(memory)
-    return torch.stack(memories)
+    def _printed(self, changed):
+        return "5479" if changed == {"d_tree": 35, "d_brch": 65} else super()._printed(changed)

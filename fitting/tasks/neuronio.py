@@ -1,8 +1,8 @@
 """NeuronIO: predict a detailed neuron's output spikes and somatic voltage, millisecond by millisecond, from its
 synaptic events.
 
-Input of a model: [batch, time, channel], +1 for an excitatory event and -1 for an inhibitory one in its millisecond,
-else 0.
+Input of a model: Events on [batch, time, channel] (fitting/events.py), +1 for an excitatory event and -1 for an
+inhibitory one in its millisecond.
 Output: [batch, time, 2], the logit of a spike and the scaled voltage (min(V, -55 mV) + 67.7 mV) / 10 mV.
 Loss: half the binary cross-entropy of the spikes plus half the squared error of the voltage, after a burn-in, because
 every window starts from an empty memory. The first 500 ms of a simulation are skipped: input rates are still rising
@@ -19,6 +19,7 @@ from scipy.stats import rankdata
 from torch.nn import functional
 from tqdm import tqdm
 
+from fitting.events import Events, respond
 from fitting.settings import require
 from sims import neuronio
 from sims.mistakes import Mistake
@@ -57,30 +58,31 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
-    """Simulations of one set, ready for windows.
+    """Simulations of one set, end to end, so that a batch of windows is a matter of indices.
 
-    shards: list of sims.neuronio.Shard.  spikes: uint8 [simulation, time] of each shard.  place: int64 [simulation, 2],
-    the shard of every simulation and its row there.
+    voltage: float32 [ms], mV.  spike: uint8 [ms], 1 in each millisecond that holds one.
+    spike_counts: int64 [simulation].  channel: uint16 [event], in time order.
+    arrived: int32, for each simulation [duration + 1] how many of its events come before each millisecond.
+    first_ms, first_event: int64 [simulation], where simulations begin.  duration: int64 [simulation], ms.
+    sign: float32 [channel of the table].
     """
 
-    shards: list
-    spikes: list
-    place: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Events:
-    """The input of a batch of windows: event_start cuts time (ms from the window's start) and channel into windows.
-
-    time, channel: int64 [event].  start: int64 [batch + 1].  length_ms: of every window.  sign: float32 [channel of the
-    table].
-    """
-
-    time: np.ndarray
+    voltage: np.ndarray
+    spike: np.ndarray
+    spike_counts: np.ndarray
     channel: np.ndarray
-    start: np.ndarray
-    length_ms: int
+    arrived: np.ndarray
+    first_ms: np.ndarray
+    first_event: np.ndarray
+    duration: np.ndarray
     sign: np.ndarray
+
+    def __len__(self):
+        return len(self.duration)
+
+    def of(self, simulation, array):
+        """The milliseconds of one simulation of `voltage` or `spike`."""
+        return array[self.first_ms[simulation] :][: self.duration[simulation]]
 
 
 class NeuronIO:
@@ -117,25 +119,24 @@ class NeuronIO:
 
     def sizes(self, data):
         """(input channels, outputs)."""
-        return data.shards[0].channels, 2
+        return len(data.sign), 2
 
     def batch(self, data, generator, size):
         """Random windows: each simulation equally likely, then each start from skip_ms on.
 
-        Returns (inputs [size, window_ms, channel], (spike [size, window_ms], scaled voltage [size, window_ms])).
+        Returns (Events on [size, window_ms, channel], (spike [size, window_ms], scaled voltage [size, window_ms])).
         """
-        simulations = generator.integers(len(data.place), size=size)
-        durations = np.array([data.shards[data.place[simulation, 0]].duration_ms for simulation in simulations])
-        starts = generator.integers(self.settings.skip_ms, durations - self.settings.window_ms + 1)
+        simulations = generator.integers(len(data), size=size)
+        starts = generator.integers(self.settings.skip_ms, data.duration[simulations] - self.settings.window_ms + 1)
         return self._windows(data, simulations, starts)
 
     def loss(self, outputs, targets):
         """0.5 BCE(spike) + 0.5 MSE(scaled voltage) after the burn-in.  outputs: [batch, time, 2]; targets as `batch`
         gives them."""
         kept = slice(self.settings.burn_in_ms, None)
-        spike, voltage = targets
-        cross_entropy = functional.binary_cross_entropy_with_logits(outputs[:, kept, 0], spike[:, kept])
-        return 0.5 * cross_entropy + 0.5 * functional.mse_loss(outputs[:, kept, 1], voltage[:, kept])
+        (logit, predicted), (spike, voltage) = outputs[:, kept].unbind(-1), targets
+        cross_entropy = functional.binary_cross_entropy_with_logits(logit, spike[:, kept])
+        return 0.5 * cross_entropy + 0.5 * functional.mse_loss(predicted, voltage[:, kept])
 
     def evaluate(self, model, data, show_progress=False):
         """Score a model on every millisecond from skip_ms + burn_in_ms on, each predicted once.
@@ -146,18 +147,17 @@ class NeuronIO:
         `simulations`, `bins`, `spikes`; None where undefined. predictions: arrays for figures, `roc_false_positive`,
         `roc_true_positive` and one simulation's `trace_…`.
         """
-        everything = range(len(data.place))
+        everything = range(len(data))
         logit, voltage = self.predict(model, data, everything, show_progress)
         spike, target = self._targets(data, everything)
-        counts = np.concatenate([shard.spike_counts for shard in data.shards])
-        few = np.flatnonzero(counts <= self.settings.few_spikes)
+        few = np.flatnonzero(data.spike_counts <= self.settings.few_spikes)
         metrics = {"loss": _loss(logit, voltage, spike, target)}
         for suffix, chosen in (("", everything), ("_few_spikes", few)):
             scores = score(*([array[i] for i in chosen] for array in (logit, spike, voltage, target)))
             metrics |= {name + suffix: value for name, value in scores.items()}
         false_positive, true_positive = roc(np.concatenate(logit), np.concatenate(spike))
         # The liveliest simulation that published evaluations would keep.
-        shown = int(few[np.argmax(counts[few])]) if len(few) else int(np.argmin(counts))
+        shown = int(few[np.argmax(data.spike_counts[few])]) if len(few) else int(np.argmin(data.spike_counts))
         trace = {f"trace_{name}": value for name, value in self._trace(shown, logit, voltage, spike, target).items()}
         return metrics, {"roc_false_positive": false_positive, "roc_true_positive": true_positive, **trace}
 
@@ -181,7 +181,7 @@ class NeuronIO:
         windows = [
             (simulation, start)
             for simulation in simulations
-            for start in range(self.settings.skip_ms, self._duration(data, simulation) - burn_in, window - burn_in)
+            for start in range(self.settings.skip_ms, data.duration[simulation] - burn_in, window - burn_in)
         ]
         pieces = []
         with torch.no_grad():
@@ -189,42 +189,33 @@ class NeuronIO:
                 range(0, len(windows), _WINDOWS_AT_ONCE), desc="predict", leave=False, disable=not show_progress
             ):
                 some = np.array(windows[first : first + _WINDOWS_AT_ONCE])
-                inputs, _ = self._windows(data, some[:, 0], some[:, 1])
-                pieces.append(model(inputs)[:, burn_in:].numpy())
+                inputs = gather(data, some[:, 0], some[:, 1], window)
+                pieces.append(respond(model, inputs)[:, burn_in:].numpy())
         outputs = np.concatenate(pieces)
         owner = np.array([simulation for simulation, _ in windows])
         logits, voltages = [], []
         for simulation in simulations:
             # The last window reaches beyond the simulation; models are causal, so what lies there changed nothing
             # before it.
-            length = self._duration(data, simulation) - self.settings.skip_ms - burn_in
+            length = data.duration[simulation] - self.settings.skip_ms - burn_in
             whole = outputs[owner == simulation].reshape(-1, 2)[:length]
             logits.append(whole[:, 0])
             voltages.append(whole[:, 1] / VOLTAGE_SCALE - VOLTAGE_OFFSET_MV)
         return logits, voltages
 
-    def _duration(self, data, simulation):
-        return data.shards[data.place[simulation, 0]].duration_ms
-
     def _windows(self, data, simulations, starts):
-        """Inputs and targets of windows; beyond the end of a simulation both are zero."""
-        length = self.settings.window_ms
-        spike, voltage = np.zeros((len(starts), length), np.float32), np.zeros((len(starts), length), np.float32)
-        for row, (simulation, start) in enumerate(zip(simulations, starts, strict=True)):
-            shard, inside = data.place[simulation]
-            there = data.spikes[shard][inside, start : start + length]
-            spike[row, : len(there)] = there
-            voltage[row, : len(there)] = scale_voltage(data.shards[shard].soma_voltage[inside, start : start + length])
-        inputs = dense(gather(data, simulations, starts, length))
+        """Inputs and targets of windows within their simulations."""
+        inputs = gather(data, simulations, starts, self.settings.window_ms)
+        ms = (data.first_ms[simulations] + starts)[:, None] + np.arange(self.settings.window_ms)
+        spike, voltage = data.spike[ms].astype(np.float32), scale_voltage(data.voltage[ms])
         return inputs, (torch.from_numpy(spike), torch.from_numpy(voltage))
 
     def _targets(self, data, simulations):
         """(spike 0/1, capped voltage in mV) over the predicted milliseconds, lists like those of `predict`."""
         first = self.settings.skip_ms + self.settings.burn_in_ms
-        places = [data.place[simulation] for simulation in simulations]
-        spike = [data.spikes[shard][row, first:] for shard, row in places]
+        spike = [data.of(simulation, data.spike)[first:] for simulation in simulations]
         voltage = [
-            np.minimum(data.shards[shard].soma_voltage[row, first:], VOLTAGE_CEILING_MV) for shard, row in places
+            np.minimum(data.of(simulation, data.voltage)[first:], VOLTAGE_CEILING_MV) for simulation in simulations
         ]
         return spike, voltage
 
@@ -242,8 +233,24 @@ class NeuronIO:
 
 def recordings(shards):
     """Recordings from shards in memory; see `Recordings`."""
-    place = [(number, row) for number, shard in enumerate(shards) for row in range(shard.simulations)]
-    return Recordings(list(shards), [spike_bins(shard) for shard in shards], np.array(place))
+    duration = np.concatenate([np.full(shard.simulations, shard.duration_ms) for shard in shards])
+    events = np.concatenate([np.diff(shard.event_start) for shard in shards])
+    arrived = [
+        np.searchsorted(shard.events(row)[0], np.arange(shard.duration_ms + 1, dtype=np.uint32))
+        for shard in shards
+        for row in range(shard.simulations)
+    ]
+    return Recordings(
+        voltage=np.concatenate([shard.soma_voltage.ravel() for shard in shards]),
+        spike=np.concatenate([spike_bins(shard).ravel() for shard in shards]),
+        spike_counts=np.concatenate([shard.spike_counts for shard in shards]),
+        channel=np.concatenate([shard.event_channel for shard in shards]),
+        arrived=np.concatenate(arrived, dtype=np.int32, casting="same_kind"),
+        first_ms=np.cumsum(duration) - duration,
+        first_event=np.cumsum(events) - events,
+        duration=duration,
+        sign=shards[0].sign.astype(np.float32),
+    )
 
 
 def spike_bins(shard):
@@ -262,36 +269,17 @@ def scale_voltage(voltage_mV):
 
 
 def gather(data, simulations, starts, length_ms):
-    """The Events of windows [start, start + length_ms) of simulations; both int [batch]."""
-    times, channels, cuts = [], [], [0]
-    for simulation, start in zip(simulations, starts, strict=True):
-        shard, row = data.place[simulation]
-        time, channel = data.shards[shard].events(row)
-        first, last = np.searchsorted(time, (start, start + length_ms))
-        times.append(time[first:last].astype(np.int64) - start)
-        channels.append(channel[first:last].astype(np.int64))
-        cuts.append(cuts[-1] + last - first)
-    return Events(
-        np.concatenate(times),
-        np.concatenate(channels),
-        np.array(cuts),
-        length_ms,
-        data.shards[0].sign.astype(np.float32),
-    )
+    """The Events of windows [start, start + length_ms) of simulations; both int [batch].
 
-
-def dense(events):
-    """Events as a dense float32 tensor [batch, time, channel]; events that meet in one channel and millisecond add
-    up."""
-    windows, channels = len(events.start) - 1, len(events.sign)
-    window = np.repeat(np.arange(windows), np.diff(events.start))
-    place = torch.from_numpy((window * events.length_ms + events.time) * channels + events.channel)
-    value = torch.from_numpy(events.sign[events.channel])
-    return (
-        torch.zeros(windows * events.length_ms * channels)
-        .index_add_(0, place, value)
-        .view(windows, events.length_ms, channels)
-    )
+    What lies beyond the end of a simulation is empty.
+    """
+    ms = np.minimum(starts[:, None] + np.arange(length_ms + 1), data.duration[simulations, None])
+    # Every simulation before has one entry more in `arrived` than milliseconds.
+    bounds = data.arrived[(data.first_ms[simulations] + simulations)[:, None] + ms]
+    first, count = data.first_event[simulations] + bounds[:, 0], bounds[:, -1] - bounds[:, 0]
+    channel = np.concatenate([data.channel[i : i + n] for i, n in zip(first.tolist(), count.tolist(), strict=True)])
+    bounds += (np.cumsum(count) - count - bounds[:, 0]).astype(np.int32)[:, None]
+    return Events(channel, bounds, data.sign)
 
 
 def score(logit, spike, voltage, target):

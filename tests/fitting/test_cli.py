@@ -68,6 +68,39 @@ def test_describe_prints_our_count_next_to_the_papers():
     assert (last["trainable"], last["live"], last["printed"]) == (8002, 7784, "8104")
 
 
+def test_describe_knows_the_elm_too():
+    result = call("describe", "elm", "--json")
+    assert "trainable 54100, live 54100, printed in the paper 52.92K" in result.output
+
+
+def test_an_elm_is_fitted_and_evaluated(shards, tmp_path):
+    sizes = [argument for name in ("d_m=4", "window_ms=150", "burn_in_ms=50") for argument in ("--set", name)]
+    data = ["--data", shards["train"], "--valid", shards["valid"], "--steps", 5]
+    result = call("fit", "neuronio", "elm", *data, "--out", tmp_path / "fit", *sizes)
+    assert result.exit_code == 0, result.output
+    result = call("evaluate", tmp_path / "fit", "--data", shards["valid"], "--out", tmp_path / "metrics.json")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_benchmark_ends_with_its_figures(monkeypatch):
+    from fitting.benchmarks import elm
+
+    def measure_nothing(*works, **how_often):
+        works[0]()
+        return [1.0 + i for i in range(len(works))]
+
+    monkeypatch.setattr(elm, "cpu_ms", measure_nothing)
+    result = call("benchmark", "elm", "--seed", 3)
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.output.splitlines()[-1])
+    assert {"branch_elm_batch8", "elm_batch8", "branch_elm_batch64", "branch_elm_batch8_loader_ms"} <= figures.keys()
+
+
+def test_a_benchmark_that_does_not_exist_is_refused():
+    result = call("benchmark", "elk")
+    assert result.exit_code == 2 and "NAME: found 'elk', expected one of: elm" in result.stderr
+
+
 def test_a_second_fit_into_the_same_folder_is_refused(fitted, shards):
     refused = call(*fit_arguments(shards, fitted))
     assert refused.exit_code == 2 and "found a finished fit, expected an empty folder" in refused.stderr
@@ -80,7 +113,7 @@ def test_a_second_fit_into_the_same_folder_is_refused(fitted, shards):
     "change, complaint",
     [
         ({"task": "digit"}, "TASK: found 'digit', expected one of: neuronio"),
-        ({"model": "elephant"}, "MODEL: found 'elephant', expected one of: branch_elm"),
+        ({"model": "elephant"}, "MODEL: found 'elephant', expected one of: elm, branch_elm"),
         ({"data": "absent.nc"}, "absent.nc: cannot be read (No such file or directory); expected a NeuronIO shard"),
         ({"more": ["--set", "d_m=many"]}, "--set d_m=many: found 'many', expected a whole number"),
         ({"more": ["--learning-rate", "-1"]}, "learning_rate: found -1.0, expected a finite number above 0"),

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from fitting import models
-from fitting.models.elm import BranchELM, Settings, low_pass, route
+from fitting import kernels, models
+from fitting.events import InputError
+from fitting.kernels.synapses import Wiring
+from fitting.models import routing
+from fitting.models.elm import ELM, BranchELM, BranchSettings
 from fitting.settings import SettingError, change
 
 SMALL = dict(d_m=4, d_tree=5, d_brch=9)
@@ -15,79 +18,172 @@ VARIANTS = [
     {"activation": "silu"},
     {"learn_tau_m": True, "tau_m_max": 100.0, "tau_m_spacing": "linear"},
     {"d_mlp": 3, "tau_s": 8.0, "dt_ms": 2.0},
+    {"d_mlp": 20},  # by way of the branches
+    {"mlp_layers": 0},
+    {"mlp_layers": 0, "gain": "v2"},
+    {"mlp_layers": 2, "activation": "silu"},
+    {"mlp_layers": 3, "learn_tau_m": True},
+    {"routing": "random"},
+    {"routing": "random", "routing_seed": 1, "activation": "silu", "learn_tau_m": True, "gain": "v2"},
+    {"tau_s_of_each_synapse": True},
 ]
 
-
-@pytest.fixture(autouse=True)
-def float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
-def small_model(num_input=32, **settings):
-    model = BranchELM(Settings(**{**SMALL, **settings}), num_input, 2)
+def small_model(num_input=32, kind=BranchELM, **settings):
+    known = kind.Settings.__dataclass_fields__
+    settings = {name: value for name, value in {**SMALL, **settings}.items() if name in known}
+    model = kind(kind.Settings(**settings), num_input, 2)
     # Weights of both signs, so that the rectification of synapses counts.
     torch.nn.init.normal_(model.w_s)
     return model
 
 
-def events(batch=2, time=300, channels=32, probability=0.1):
-    x = (torch.rand(batch, time, channels) < probability).double()
-    x[..., channels // 2 :] *= -1
-    return x
+def outputs_and_gradients(model, respond, inputs):
+    """What `respond` makes of the inputs, and the gradients of all parameters for a random gradient of it."""
+    model.zero_grad()
+    outputs = respond(inputs)
+    outputs.backward(torch.randn(outputs.shape, generator=torch.Generator().manual_seed(5)).to(outputs))
+    return [outputs.detach(), *(parameter.grad for parameter in model.parameters())]
+
+
+def assert_same(ours, reference, tolerance=1e-12):
+    for mine, other in zip(ours, reference, strict=True):
+        assert (mine - other).abs().max() <= tolerance * other.abs().max()
 
 
 def published_equations(model, x):
-    """The Branch-ELM synapse by synapse and step by step, from the paper and the routing's description alone."""
+    """The neuron synapse by synapse and step by step, from the paper and the routing's description alone."""
     p, s = {name: value.detach().numpy() for name, value in model.named_parameters()}, model.settings
     channels, steps = x.shape[1], len(x)
-    order = [channel for i in range(channels // 2) for channel in (i, i + channels // 2)]
-    stride = math.ceil(channels / s.d_tree)
+    if isinstance(model, BranchELM):
+        order = [channel for i in range(channels // 2) for channel in (i, i + channels // 2)]
+        stride = math.ceil(channels / s.d_tree)
+        wires = [[k * stride + j for j in range(s.d_brch)] for k in range(s.d_tree)]
+        wires = [[order[place] if place < channels else None for place in row] for row in wires]
+    else:
+        wires = [[channel] for channel in range(channels)]
+    w_s = p["w_s"].reshape(len(wires), -1)
     if s.learn_tau_m:
         tau_m = s.tau_m_lower + (s.tau_m_upper - s.tau_m_lower) / (1 + np.exp(-p["proto_tau_m"]))
     else:
         tau_m = np.exp(np.linspace(np.log(s.tau_m_min), np.log(s.tau_m_max), s.d_m))
     kappa_s, kappa_m = np.exp(-s.dt_ms / s.tau_s), np.exp(-s.dt_ms / tau_m)
-    synapses, memory, outputs = np.zeros((s.d_tree, s.d_brch)), np.zeros(s.d_m), np.empty((steps, 2))
+    layers = ["mlp_in", *(f"mlp_hidden.{i}" for i in range(s.mlp_layers - 1)), *["mlp_out"] * (s.mlp_layers > 0)]
+    synapses, memory, outputs = np.zeros_like(w_s), np.zeros(s.d_m), np.empty((steps, 2))
     for t in range(steps):
-        branches = np.zeros(s.d_tree)
-        for k in range(s.d_tree):
-            for j in range(s.d_brch):
-                place = k * stride + j
-                arriving = x[t, order[place]] if place < channels else 0.0
-                synapses[k, j] = kappa_s * synapses[k, j] + max(p["w_s"][k, j], 0) * arriving
+        branches = np.zeros(len(wires))
+        for k, row in enumerate(wires):
+            for j, channel in enumerate(row):
+                arriving = 0.0 if channel is None else x[t, channel]
+                synapses[k, j] = kappa_s * synapses[k, j] + max(w_s[k, j], 0) * arriving
                 branches[k] += synapses[k, j]
-        hidden = p["mlp_in.weight"] @ np.concatenate([branches, kappa_m * memory]) + p["mlp_in.bias"]
-        hidden = np.maximum(hidden, 0) if s.activation == "relu" else hidden / (1 + np.exp(-hidden))
-        update = 1.7159 * np.tanh(2 / 3 * (p["mlp_out.weight"] @ hidden + p["mlp_out.bias"]))
+        h = np.concatenate([branches, kappa_m * memory])
+        for i, layer in enumerate(layers):
+            if i:
+                h = np.maximum(h, 0) if s.activation == "relu" else h / (1 + np.exp(-h))
+            h = p[f"{layer}.weight"] @ h + p[f"{layer}.bias"]
         gain = s.lambda_value * (1 - kappa_m) if s.gain == "v1" else 1 - np.exp(-s.lambda_value * s.dt_ms / tau_m)
-        memory = kappa_m * memory + gain * update
+        memory = kappa_m * memory + gain * 1.7159 * np.tanh(2 / 3 * h)
         outputs[t] = p["readout.weight"] @ memory + p["readout.bias"]
     return outputs
 
 
-@pytest.mark.parametrize("settings", VARIANTS, ids=str)
-def test_the_fast_forward_is_the_published_equations(settings):
-    model, x = small_model(**settings), events()
+@pytest.mark.parametrize("kind", [ELM, BranchELM])
+@pytest.mark.parametrize("settings", [v for v in VARIANTS if "routing" not in v], ids=str)
+def test_the_equations_are_those_published(kind, settings, make_events):
+    model, events = small_model(kind=kind, **settings), make_events(2, 80)
     with torch.no_grad():
-        fast = model(x).numpy()
-    for batch in range(len(x)):
-        np.testing.assert_allclose(fast[batch], published_equations(model, x[batch].numpy()), rtol=0, atol=1e-12)
+        ours = model.equations(events).numpy()
+    for window, x in zip(ours, events.dense(torch.float64), strict=True):
+        np.testing.assert_allclose(window, published_equations(model, x.numpy()), rtol=0, atol=1e-12)
 
 
-def test_the_low_pass_of_blocks_is_the_recurrence():
-    u, s = torch.randn(300, 3), torch.zeros(3)
-    filtered = low_pass(u, 0.9)
-    for t in range(len(u)):
-        s = 0.9 * s + u[t]
-        torch.testing.assert_close(filtered[t], s, rtol=0, atol=1e-13)
+@pytest.mark.parametrize("kind", [ELM, BranchELM])
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+def test_from_events_as_from_a_tensor_a_model_is_its_equations(kind, settings, make_events):
+    model, events = small_model(kind=kind, **settings), make_events(3)
+    reference = outputs_and_gradients(model, model.equations, events)
+    for inputs in (events, events.dense(torch.float64)):
+        assert_same(outputs_and_gradients(model, model, inputs), reference)
+        with kernels.twins():
+            assert_same(outputs_and_gradients(model, model, inputs), reference)
+    with torch.no_grad():
+        assert_same([model(events)], reference[:1])
 
 
-def test_gradients_reach_every_live_parameter_and_no_dead_one():
-    model = BranchELM(Settings(**SMALL, learn_tau_m=True, activation="silu"), 32, 2)
-    model(events(batch=4)).square().sum().backward()
-    live = torch.from_numpy(route(32, 5, 9) >= 0)
+@pytest.mark.parametrize("kind", [ELM, BranchELM])
+@pytest.mark.parametrize("batch, d_m", [(1, 1), (3, 7), (8, 20), (17, 33), (2, 150)])
+def test_a_model_of_any_size_is_its_equations(kind, batch, d_m, make_events):
+    model, events = small_model(kind=kind, d_m=d_m), make_events(batch, 40)
+    reference = outputs_and_gradients(model, model.equations, events)
+    assert_same(outputs_and_gradients(model, model, events), reference)
+
+
+@pytest.mark.parametrize("kind", [ELM, BranchELM])
+def test_in_float32_a_model_is_its_equations_within_rounding(kind, make_events):
+    events = make_events(8, 300, 64)
+    model = small_model(64, kind, d_m=20).float()
+    single = outputs_and_gradients(model, model, events)
+    model = model.double()
+    assert_same(single, outputs_and_gradients(model, model.equations, events), 1e-4)
+
+
+def test_windows_without_any_event_answer_with_the_bias_alone(make_events):
+    model, events = small_model(), make_events(2)  # the second window is empty
+    silent = torch.zeros(1, 60, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(model(events)[1:], model.equations(silent), rtol=0, atol=1e-13)
+
+
+def test_training_on_the_same_events_gives_the_same_bytes(make_events):
+    events = make_events(17)
+
+    def train():
+        torch.manual_seed(4)
+        model = small_model(d_m=20).float()
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        for _ in range(5):
+            optimizer.zero_grad()
+            model(events).square().mean().backward()
+            optimizer.step()
+        return model.parameters()
+
+    assert all(torch.equal(once, again) for once, again in zip(train(), train(), strict=True))
+
+
+def test_a_tau_s_for_each_synapse_is_kept_with_the_weights(make_events):
+    model, events = small_model(tau_s_of_each_synapse=True), make_events()
+    assert model.state_dict()["tau_s"].shape == model.w_s.shape
+    with torch.no_grad():
+        uniform = model(events)
+        model.tau_s[0] = 50.0
+        assert not torch.equal(model(events), uniform)
+
+
+@pytest.mark.parametrize(
+    "inputs, complaint",
+    [
+        (torch.zeros(2, 10, 31), r"found the shape \(2, 10, 31\), expected \[batch, time, 32 channels\]"),
+        (torch.zeros(10, 32), r"found the shape \(10, 32\)"),
+        (torch.full((1, 3, 32), math.nan), "found numbers that are not finite"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(inputs, complaint):
+    with pytest.raises(InputError, match=complaint):
+        small_model()(inputs)
+
+
+def test_events_of_other_channels_are_refused(make_events):
+    with pytest.raises(InputError, match=r"found the shape \(2, 60, 40\), expected \[batch, time, 32 channels\]"):
+        small_model()(make_events(channels=40))
+
+
+def test_gradients_reach_every_live_parameter_and_no_dead_one(make_events):
+    model = BranchELM(BranchSettings(**SMALL, learn_tau_m=True, activation="silu"), 32, 2)
+    model(make_events(4, 300)).square().sum().backward()
+    live = torch.from_numpy(routing.neuronio(32, 5, 9) >= 0)
     assert 0 < (~live).sum() == model.dead_parameters()
     assert (model.w_s.grad[~live] == 0).all() and (model.w_s.grad[live] != 0).all()
     for name, parameter in model.named_parameters():
@@ -95,18 +191,19 @@ def test_gradients_reach_every_live_parameter_and_no_dead_one():
             assert (parameter.grad != 0).all(), name
 
 
-def test_gradients_are_those_of_finite_differences():
-    model, x = small_model(activation="silu", learn_tau_m=True), events(batch=1, time=20)
+@pytest.mark.parametrize("kind", [ELM, BranchELM])
+def test_gradients_are_those_of_finite_differences(kind, make_events):
+    model, events = small_model(kind=kind, activation="silu", learn_tau_m=True), make_events(1, 20)
     names = [name for name, _ in model.named_parameters()]
 
     def output(*values):
-        return torch.func.functional_call(model, dict(zip(names, values, strict=True)), (x,))
+        return torch.func.functional_call(model, dict(zip(names, values, strict=True)), (events,))
 
     assert torch.autograd.gradcheck(output, tuple(model.parameters()))
 
 
-def test_the_output_depends_on_no_later_input():
-    model, x = small_model(), events(batch=1)
+def test_the_output_depends_on_no_later_input(make_events):
+    model, x = small_model(), make_events(1, 300).dense(torch.float64)
     later = x.clone()
     later[:, 200:] = 1.0
     with torch.no_grad():
@@ -114,24 +211,50 @@ def test_the_output_depends_on_no_later_input():
 
 
 def test_neuronio_routing_interleaves_and_leaves_218_synapses_dead():
-    channel = route(1278, 45, 100)
+    channel = routing.neuronio(1278, 45, 100)
     assert channel[0, :4].tolist() == [0, 639, 1, 640]
     assert channel[1, 0] == 653  # place 29 is the fifteenth inhibitory channel
     assert (channel >= 0).sum() == 4282
     assert set(channel[channel >= 0].tolist()) == set(range(1278))
 
 
+def test_random_routing_covers_every_channel_about_equally_and_follows_its_seed():
+    channel = routing.random(700, 45, 65, seed=3)
+    uses = np.bincount(channel.ravel(), minlength=700)
+    assert channel.shape == (45, 65) and set(uses) == {4, 5}
+    np.testing.assert_array_equal(channel, routing.random(700, 45, 65, seed=3))
+    assert (channel != routing.random(700, 45, 65, seed=4)).any()
+    with pytest.raises(SettingError, match="d_brch: found 15, expected at least 16, to cover all channels"):
+        routing.random(700, 45, 15, seed=3)
+
+
+def test_a_wiring_knows_the_live_synapses_of_each_channel():
+    wiring = Wiring(np.array([[2, 0], [-1, 2]]), 4)
+    start, synapse, branch = (array.tolist() for array in wiring.arrays)
+    assert (start, synapse, branch) == ([0, 1, 1, 3, 3], [1, 0, 3], [0, 0, 1])
+
+
 def test_parameters_are_those_of_the_equations_next_to_the_papers():
-    count = models.parameter_count(BranchELM(Settings(), 1278, 2))
+    count = models.parameter_count(BranchELM(BranchSettings(), 1278, 2))
     assert count == {"trainable": 8002, "live": 7784, "printed": "8104"}
-    assert models.parameter_count(BranchELM(Settings(learn_tau_m=True), 1278, 2))["trainable"] == 8022
-    assert models.parameter_count(BranchELM(Settings(d_tree=35, d_brch=65), 1278, 2))["printed"] == "5479"
-    assert models.parameter_count(BranchELM(Settings(d_tree=30), 1278, 2))["printed"] is None
+    assert models.parameter_count(BranchELM(BranchSettings(learn_tau_m=True), 1278, 2))["trainable"] == 8022
+    assert models.parameter_count(BranchELM(BranchSettings(d_tree=35, d_brch=65), 1278, 2))["printed"] == "5479"
+    assert models.parameter_count(BranchELM(BranchSettings(d_tree=30), 1278, 2))["printed"] is None
+
+
+@pytest.mark.parametrize(
+    "d_m, printed", [(10, "26.06K"), (15, "39.39K"), (20, "52.92K"), (25, "66.65K"), (35, "94.71K"), (50, "138.3K")]
+)
+def test_an_elm_has_the_papers_count_but_for_what_its_authors_added(d_m, printed):
+    count = models.parameter_count(ELM(ELM.Settings(d_m=d_m), 1278, 2))
+    assert count["printed"] == printed and count["live"] == count["trainable"]
+    # The paper counts 5 d_m + 2 more, and leaves out the synaptic weights.
+    assert count["trainable"] - 1278 + 5 * d_m + 2 == pytest.approx(1000 * float(printed[:-1]), abs=60)
 
 
 def test_memory_starts_log_spaced_and_learnable_time_constants_start_there_too():
-    fixed = BranchELM(Settings(tau_m_max=100.0), 1278, 2).tau_m()
-    learned = BranchELM(Settings(tau_m_max=100.0, learn_tau_m=True), 1278, 2).tau_m()
+    fixed = BranchELM(BranchSettings(tau_m_max=100.0), 1278, 2).tau_m()
+    learned = BranchELM(BranchSettings(tau_m_max=100.0, learn_tau_m=True), 1278, 2).tau_m()
     np.testing.assert_allclose(fixed.numpy(), np.geomspace(1, 100, 20), rtol=1e-12)
     torch.testing.assert_close(learned, fixed, rtol=1e-9, atol=0)
 
@@ -145,9 +268,9 @@ def test_only_the_v2_gain_stays_below_one():
     torch.nn.init.zeros_(model.mlp_out.weight)
     torch.nn.init.eye_(model.readout.weight)
     torch.nn.init.zeros_(model.readout.bias)
-    assert model(events(1, 1))[0, 0, 0].item() == pytest.approx(1.7159 * 10 * (1 - kappa))
-    model.settings = Settings(**SMALL, gain="v2", lambda_value=10.0)
-    assert model(events(1, 1))[0, 0, 0].item() == pytest.approx(1.7159 * (1 - math.exp(-10)))
+    assert model(torch.zeros(1, 1, 32))[0, 0, 0].item() == pytest.approx(1.7159 * 10 * (1 - kappa))
+    model.settings = BranchSettings(**SMALL, gain="v2", lambda_value=10.0)
+    assert model(torch.zeros(1, 1, 32))[0, 0, 0].item() == pytest.approx(1.7159 * (1 - math.exp(-10)))
 
 
 @pytest.mark.parametrize(
@@ -165,16 +288,18 @@ def test_only_the_v2_gain_stays_below_one():
 )
 def test_an_override_that_does_not_fit_its_setting_is_refused(override, complaint):
     with pytest.raises(SettingError, match=complaint):
-        change({"model": Settings()}, [override])
+        change({"model": BranchSettings()}, [override])
 
 
 def test_overrides_are_read_by_the_type_of_their_setting():
-    changed = change({"model": Settings()}, ["d_m=7", "tau_s=3", "learn_tau_m=true", "d_mlp=none", "gain=v2"])["model"]
-    assert changed == Settings(d_m=7, tau_s=3.0, learn_tau_m=True, gain="v2")
+    changed = change({"model": BranchSettings()}, ["d_m=7", "tau_s=3", "learn_tau_m=true", "d_mlp=none", "gain=v2"])[
+        "model"
+    ]
+    assert changed == BranchSettings(d_m=7, tau_s=3.0, learn_tau_m=True, gain="v2")
 
 
 def test_a_tree_with_branches_beyond_the_channels_is_refused():
     with pytest.raises(SettingError, match="d_tree: found 1000, expected fewer"):
-        BranchELM(Settings(d_tree=1000), 1278, 2)
+        BranchELM(BranchSettings(d_tree=1000), 1278, 2)
     with pytest.raises(SettingError, match="input channels: found 7, expected an even number"):
-        BranchELM(Settings(d_tree=2), 7, 2)
+        BranchELM(BranchSettings(d_tree=2), 7, 2)

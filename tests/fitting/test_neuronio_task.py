@@ -3,13 +3,23 @@ import pytest
 import torch
 
 from fitting.tasks import neuronio as task_module
-from fitting.tasks.neuronio import NeuronIO, Settings, TaskError, auc, dense, gather, recordings, roc, spike_bins
+from fitting.tasks.neuronio import NeuronIO, Settings, TaskError, auc, gather, recordings, roc, spike_bins
 from sims import neuronio
 
 
 @pytest.fixture(scope="module")
-def data(make_shard):
-    return recordings([make_shard(0, 2, 1300, 20), make_shard(1, 3, 1650, 20)])
+def two_shards(make_shard):
+    return [make_shard(0, 2, 1300, 20), make_shard(1, 3, 1650, 20)]
+
+
+@pytest.fixture(scope="module")
+def data(two_shards):
+    return recordings(two_shards)
+
+
+def rows(shards):
+    """(shard, row) of every simulation."""
+    return [(shard, row) for shard in shards for row in range(shard.simulations)]
 
 
 class Oracle(torch.nn.Module):
@@ -20,11 +30,12 @@ class Oracle(torch.nn.Module):
         return torch.stack([total, total / 100], dim=-1)
 
 
-def test_events_become_plus_and_minus_one_in_their_millisecond(data):
-    shard = data.shards[1]
-    x = dense(gather(data, [3, 4], [500, 1200], 100)).numpy()
-    for window, (row, start) in enumerate([(1, 500), (2, 1200)]):
-        expected = np.zeros((100, 40))
+def test_events_become_plus_and_minus_one_in_their_millisecond(data, two_shards):
+    x = gather(data, np.array([3, 4, 0]), np.array([500, 1200, 1250]), 100).dense().numpy()
+    for window, (shard, row, start) in enumerate(
+        [(two_shards[1], 1, 500), (two_shards[1], 2, 1200), (two_shards[0], 0, 1250)]
+    ):
+        expected = np.zeros((100, 40))  # and nothing beyond the end of the simulation
         for time, channel in zip(*shard.events(row), strict=True):
             if start <= time < start + 100:
                 expected[time - start, channel] += shard.sign[channel]
@@ -42,12 +53,12 @@ def test_windows_start_from_500_ms_on_and_reach_the_last_one(data):
         assert len(starts) == pytest.approx(4000, rel=0.1)
 
 
-def test_targets_are_the_capped_scaled_voltage_and_the_spikes_of_the_window(data):
+def test_targets_are_the_capped_scaled_voltage_and_the_spikes_of_the_window(data, two_shards):
     task = NeuronIO(Settings(window_ms=400))
-    _, (spike, voltage) = task._windows(data, [1], [700])
-    capped = np.minimum(data.shards[0].soma_voltage[1, 700:1100], -55)
+    _, (spike, voltage) = task._windows(data, np.array([1]), np.array([700]))
+    capped = np.minimum(two_shards[0].soma_voltage[1, 700:1100], -55)
     np.testing.assert_allclose(voltage[0], (capped + 67.7) * 0.1, rtol=1e-5)
-    np.testing.assert_array_equal(spike[0], spike_bins(data.shards[0])[1, 700:1100])
+    np.testing.assert_array_equal(spike[0], spike_bins(two_shards[0])[1, 700:1100])
 
 
 def test_a_spike_falls_into_the_bin_of_the_published_reader(make_shard):
@@ -74,14 +85,14 @@ def test_what_happens_in_the_burn_in_costs_nothing(data):
     assert task.loss(outputs, targets) == cost
 
 
-def test_every_millisecond_after_650_is_predicted_once_from_its_own_window(data):
+def test_every_millisecond_after_650_is_predicted_once_from_its_own_window(data, two_shards):
     task = NeuronIO(Settings())
     logits, voltages = task.predict(Oracle(), data, range(5))
-    for simulation, (shard, row) in enumerate(data.place):
-        duration = data.shards[shard].duration_ms
+    for simulation, (shard, row) in enumerate(rows(two_shards)):
+        duration = shard.duration_ms
         assert len(logits[simulation]) == len(voltages[simulation]) == duration - 650
-        time, channel = data.shards[shard].events(row)
-        drive = np.bincount(time, data.shards[shard].sign[channel], minlength=duration)
+        time, channel = shard.events(row)
+        drive = np.bincount(time, shard.sign[channel], minlength=duration)
         for t in (650, 849, 999, 1000, 1299, duration - 1):
             window_start = 500 + (t - 650) // 350 * 350
             assert logits[simulation][t - 650] == pytest.approx(drive[window_start : t + 1].sum())
@@ -99,10 +110,9 @@ def test_a_perfect_prediction_scores_perfectly_and_the_loss_is_that_of_training(
 
 
 def test_simulations_with_few_spikes_are_scored_apart(data):
-    counts = np.concatenate([shard.spike_counts for shard in data.shards])
-    limit = int(np.sort(counts)[2])
+    limit = int(np.sort(data.spike_counts)[2])
     metrics, _ = NeuronIO(Settings(few_spikes=limit)).evaluate(Oracle(), data)
-    assert metrics["simulations"] == 5 and metrics["simulations_few_spikes"] == (counts <= limit).sum()
+    assert metrics["simulations"] == 5 and metrics["simulations_few_spikes"] == (data.spike_counts <= limit).sum()
     nothing, _ = NeuronIO(Settings(few_spikes=0)).evaluate(Oracle(), data)
     assert nothing["simulations_few_spikes"] == 0 and nothing["auc_few_spikes"] is None
 
@@ -126,10 +136,10 @@ def test_auc_without_a_spike_is_undefined():
     assert roc(np.arange(5.0), np.zeros(5))[0].size == 0
 
 
-def test_a_trace_lines_up_target_and_prediction(data):
+def test_a_trace_lines_up_target_and_prediction(data, two_shards):
     trace = NeuronIO(Settings()).trace(Oracle(), data, 3)
     assert trace["time_ms"][0] == 650 and trace["time_ms"][-1] == 1649 and trace["simulation"] == 3
-    np.testing.assert_array_equal(trace["voltage_mV"], np.minimum(data.shards[1].soma_voltage[1, 650:], -55))
+    np.testing.assert_array_equal(trace["voltage_mV"], np.minimum(two_shards[1].soma_voltage[1, 650:], -55))
     assert all(len(trace[name]) == 1000 for name in ("spike", "spike_probability", "predicted_voltage_mV"))
 
 
