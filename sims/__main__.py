@@ -136,6 +136,25 @@ def export_published(
     neuronio_pickles.write(neuronio.read(shard), out)
 
 
+@neuronio_commands.command("cross-check")
+def cross_check_shard(
+    shard: Annotated[Path, typer.Argument(help="SHARD.nc")],
+    out: Annotated[Path, typer.Argument(help="OUT.json, written whole or not at all")],
+    simulations: Annotated[int, typer.Option(help="how many of the shard's first")] = 2,
+    seconds: Annotated[float, typer.Option(help="how much of each, from the start")] = 2,
+    cell: Cell = "stylised",
+    equations: Equations = PUBLISHED_CELL,
+    inputs: InputFile = PUBLISHED_INPUTS,
+):
+    """Simulate a few of a shard's trials again, in NEURON at the same step, and say how far the two differ."""
+    from sims import cross_check, sealed
+
+    sealed.check_writable(out)
+    with _progress(max(0, simulations * seconds) * 1000) as bar:
+        found = cross_check.cross_check(shard, cell, equations, inputs, simulations, seconds, bar.update)
+    sealed.replace(out, (json.dumps(found, indent=1) + "\n").encode())
+
+
 @app.command()
 def benchmark(
     name: Annotated[str, typer.Argument(help="cable: the cable solver against NEURON")],

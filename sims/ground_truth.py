@@ -107,6 +107,11 @@ class Simulator:
         return self.live.run(trials, duration_ms, progress)
 
 
+def equations_digest(cell, inputs):
+    """Hash of all that a Cell and Inputs (sims.stimuli.l5) compute, as a shard keeps it; comments do not enter."""
+    return content_digest([cell.digest, inputs.digest])
+
+
 def code_version():
     """The version of this project's code: the package's, and the commit where the checkout is a git one."""
     try:
@@ -180,7 +185,7 @@ def generate(setup, inputs, seed, simulations, seconds, first=0, progress=None):
             "seed": seed,
             "first_simulation": first,
             "code_version": code_version(),
-            "equations_digest": content_digest([simulator.cell.digest, inputs.digest]),
+            "equations_digest": equations_digest(simulator.cell, inputs),
             "cell": simulator.morphology.name,
             "backend": setup.backend,
             "dt_ms": float(setup.dt),

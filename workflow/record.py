@@ -13,21 +13,22 @@ from pathlib import Path
 import pandas as pd
 
 from sims import sealed
-from workflow.report.page import costs, data_card, scores
+from workflow.report.page import costs, scores
 
 MARK = "<!-- record: {name} -->\n"
 END = "<!-- /record -->\n"
+SIMULATORS = {"neuron": "NEURON", "cable": "the cable solver"}
 
 
-def provenance(command, scale, shards, cost_files):
-    """Where a record comes from, as plain data; costs in CPU hours by step."""
-    card, channels, splits = data_card(shards)
+def provenance(command, scale, card, cost_files):
+    """Where a record comes from, as plain data; card: of workflow.tables.data_card.  Costs in CPU hours by step."""
     return {
         "command": command,
         "scale": scale,
-        "data": card,
-        "channels": channels,
-        "splits": splits,
+        "data": {name: ", ".join(values) for name, values in card["attributes"].items()},
+        "channels": card["channels"],
+        "splits": card["splits"],
+        "statistics": card["statistics"],
         "cpu_hours": {row["step"]: round(row["cpu_s"] / 3600, 3) for row in costs(cost_files)},
         "python": platform.python_version(),
     }
@@ -47,15 +48,15 @@ def table(folder):
         paper = ", ".join(_number(row["paper"][key]) for key in ("auc", "voltage_rmse_mV"))
         lines.append(f"| {row['name']} | {row['parameters']} | {row['steps']} | {auc} | {few} | {rmse} | {paper} |")
     train, test = rows["train"], rows["test"]
-    hours = made["cpu_hours"]
+    hours, simulator = made["cpu_hours"], SIMULATORS.get(made["data"]["backend"], made["data"]["backend"])
     return "\n".join(
         [
             f"`{made['command']}`",
             "",
-            f"Cell {made['data']['cell']}, scale {made['scale']}, NEURON at dt {made['data']['dt_ms']} ms, code "
+            f"Cell {made['data']['cell']}, scale {made['scale']}, {simulator} at dt {made['data']['dt_ms']} ms, code "
             f"{made['data']['code_version']}: {train['simulations']} training and {test['simulations']} test "
             f"simulations, {test['rate']:.2f} output spikes a second in the latter; {sum(hours.values()):.2f} CPU "
-            f"hours in all, {hours['generate']:.2f} of them in NEURON.",
+            f"hours in all, {hours['generate']:.2f} of them in {simulator}.",
             "",
             *lines,
             "",
@@ -112,11 +113,12 @@ def main():
     parser.add_argument("--scale", required=True)
     parser.add_argument("--metrics", required=True, type=Path)
     parser.add_argument("--pictures", required=True, nargs="+", type=Path)
-    parser.add_argument("--shards", required=True, nargs="+")
+    parser.add_argument("--card", required=True, type=Path, help="JSON of workflow.tables.data_card")
     parser.add_argument("--costs", required=True, nargs="+")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    made = provenance(arguments.command, arguments.scale, arguments.shards, arguments.costs)
+    card = json.loads(arguments.card.read_text())
+    made = provenance(arguments.command, arguments.scale, card, arguments.costs)
     for source in (arguments.metrics, *arguments.pictures):
         shutil.copyfile(source, arguments.out / source.name)
     sealed.replace(arguments.out / "provenance.json", (json.dumps(made, indent=1) + "\n").encode())

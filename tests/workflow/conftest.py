@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import shutil
@@ -8,7 +9,15 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "workflow", "sims", "fitting", "equations", "data/morphologies/l5_stylised.swc")
+PARTS = (
+    "Snakefile",
+    "workflow",
+    "sims",
+    "fitting",
+    "equations",
+    "data/registry.csv",
+    "data/morphologies/l5_stylised.swc",
+)
 
 
 class Checkout:
@@ -77,6 +86,35 @@ def _finished(tmp_path_factory):
 def finished(_finished, tmp_path):
     """A checkout in which everything is up to date; its results are empty shells with Snakemake's true records."""
     return Checkout(_copied(_finished, tmp_path / "checkout", [path.name for path in _finished.iterdir()]))
+
+
+@pytest.fixture(scope="session")
+def run_module():
+    """Runner of `python -m MODULE ARGUMENT …` in the project; fails with what the module said."""
+
+    def run(module, *arguments):
+        command = [sys.executable, "-m", module, *map(str, arguments)]
+        finished = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+        assert finished.returncode == 0, finished.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def data_card(run_module):
+    """Maker of a data card, README.md and data_card.json in the folder `out`; returns what the latter holds."""
+
+    def make(*shards, out, cell="stylised"):
+        run_module(
+            "workflow.tables.data_card",
+            *shards,
+            *("--cell", cell, "--equations", "equations/l5pc/cell.yaml", "--inputs", "equations/inputs_l5.yaml"),
+            *("--template", "workflow/tables/data_card.md.jinja", "--registry", "data/registry.csv"),
+            *("--out", out / "README.md", "--json", out / "data_card.json"),
+        )
+        return json.loads((out / "data_card.json").read_text())
+
+    return make
 
 
 def _copied(source, target, parts):

@@ -1,5 +1,6 @@
 """Every figure script, from a small input to an SVG and a PNG, through its command line."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ import pandas as pd
 import pytest
 
 from sims import neuronio
+from workflow.figures import input_map, rates
 
 PROJECT = Path(__file__).resolve().parents[2]
+_SMALL_CELL_SEGMENTS = 72
 SCRIPTS = sorted(path.stem for path in (PROJECT / "workflow" / "figures").glob("*.py") if path.stem != "style")
 
 
@@ -51,6 +54,16 @@ def _small_cell(folder):
     return path
 
 
+def _shards(folder, make_shard, spikes=True, **options):
+    """Two shards, the second of longer simulations."""
+    paths = [folder / f"{number:03d}.nc" for number in range(2)]
+    for number, path in enumerate(paths):
+        shard = make_shard(seed=number, simulations=2, duration_ms=1000 + 500 * number, **options)
+        silent = {"spike_time": shard.spike_time[:0], "spike_start": 0 * shard.spike_start}
+        neuronio.write(shard if spikes else dataclasses.replace(shard, **silent), path)
+    return paths
+
+
 def _inputs(script, folder, make_shard):
     """Command-line arguments for one script."""
     seeds = [folder / model / seed for model in ("one", "two") for seed in ("seed0", "seed1")]
@@ -61,11 +74,12 @@ def _inputs(script, folder, make_shard):
             return [_predictions(seed) for seed in seeds]
         case "learning":
             return [_history(seed) for seed in seeds]
-        case "statistics":
-            neuronio.write(make_shard(simulations=2, duration_ms=1000, segments=20), folder / "000.nc")
-            return [folder / "000.nc"]
+        case "statistics" | "rates":
+            return _shards(folder, make_shard, segments=20)
         case "cell":
             return [_small_cell(folder), "equations/l5pc/cell.yaml"]
+        case "input_map":
+            return [_small_cell(folder), *_shards(folder, make_shard, segments=_SMALL_CELL_SEGMENTS, cell="small")]
 
 
 def _draw(script, arguments, stem):
@@ -79,6 +93,28 @@ def _draw(script, arguments, stem):
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_script_writes_its_figure_as_svg_and_png(script, tmp_path, make_shard):
     _draw(script, _inputs(script, tmp_path, make_shard), tmp_path / "figures" / script)
+
+
+@pytest.mark.parametrize("script", ["statistics", "rates"])
+def test_silent_shards_are_drawn_too(script, tmp_path, make_shard):
+    _draw(script, _shards(tmp_path, make_shard, spikes=False, segments=20), tmp_path / script)
+
+
+def test_rates_over_time_are_those_of_the_events(tmp_path, make_shard):
+    found, example = rates.gather(_shards(tmp_path, make_shard, segments=20))
+    shards = [neuronio.read(tmp_path / f"{number:03d}.nc") for number in range(2)]
+    first = sum(np.count_nonzero(shard.event_time < 1000) for shard in shards)
+    second = np.count_nonzero(shards[1].event_time >= 1000)
+    channels = {key: np.sum((shards[0].sign == key[0]) & (shards[0].region == key[1])) for key in found.inputs}
+    per_bin = sum(rate * channels[key] for key, rate in found.inputs.items()) * rates.INPUT_BIN / 1000
+    assert per_bin[: 1000 // rates.INPUT_BIN].sum() * 4 == pytest.approx(first)
+    assert per_bin[1000 // rates.INPUT_BIN :].sum() * 2 == pytest.approx(second)
+    assert len(example.spike_time) and example.rates.output.sum() * rates.OUTPUT_BIN / 1000 == len(example.spike_time)
+
+
+def test_a_map_of_another_cells_inputs_is_refused(tmp_path, make_shard):
+    with pytest.raises(neuronio.ShardError, match="40 channels of the cell leaky, expected 40 of small"):
+        input_map.gather(_shards(tmp_path, make_shard, segments=20), "small", 40)
 
 
 @pytest.mark.parametrize("script, inputs", [("trace", _predictions), ("roc", _predictions), ("learning", _history)])

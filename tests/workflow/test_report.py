@@ -2,16 +2,15 @@
 
 import json
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from sims import neuronio
+from sims import cross_check, neuronio
 
 PROJECT = Path(__file__).resolve().parents[2]
 METRICS = {
@@ -38,14 +37,8 @@ MODELS = [
 COST = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
 
-def _run(module, *arguments):
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-
-
 @pytest.fixture
-def table(tmp_path):
+def table(tmp_path, run_module):
     """metrics.csv of two models, one of them with two seeds."""
     folders = [tmp_path / "plain" / "seed0", tmp_path / "plain" / "seed1", tmp_path / "changed" / "seed0"]
     for seed, folder in enumerate(folders):
@@ -55,7 +48,7 @@ def table(tmp_path):
         (folder / "history.csv").write_text("step,loss\n10,0.5\n20,0.4\n")
     published = PROJECT / "workflow" / "tables" / "published.csv"
     options = ("--published", published, "--models", json.dumps(MODELS), "--out", tmp_path / "metrics.csv")
-    _run("workflow.tables.metrics", *folders, *options)
+    run_module("workflow.tables.metrics", *folders, *options)
     return tmp_path / "metrics.csv"
 
 
@@ -67,24 +60,30 @@ def test_the_papers_number_stands_only_beside_the_model_that_the_paper_describes
     assert rows["steps"].tolist() == [20, 20, 20]
 
 
-def test_the_page_carries_everything_and_asks_no_other_machine(table, tmp_path, make_shard):
-    for number, split in enumerate(("train", "test")):
+def test_the_page_carries_everything_and_asks_no_other_machine(table, tmp_path, make_shard, run_module, data_card):
+    for split in ("train", "test"):
         (tmp_path / split).mkdir()
-        shard = make_shard(simulations=2, duration_ms=1000, segments=20, first_simulation=number)
-        neuronio.write(shard, tmp_path / split / "000.nc")
         (tmp_path / split / "000.tsv").write_text(COST + "10\t0:00:10\t500\t0\t0\t0\t0\t0\t90\t9.5\n")
+    neuronio.write(make_shard(simulations=2, duration_ms=1000, segments=20), tmp_path / "test" / "000.nc")
+    data_card(tmp_path / "test" / "000.nc", out=tmp_path)
+    voltage, spikes = np.full(1000, -70.0), np.array([400.0])
+    compared = {"simulation": 2_000_000, **cross_check.compare(voltage, spikes, voltage + 1e-5, spikes + 3)}
+    result = {"seconds": 1.0, "neuron": "9", "trials": [compared], "total": cross_check.total([compared])}
+    (tmp_path / "cross_check.json").write_text(json.dumps(result))
     (tmp_path / "fit.tsv").write_text(COST + "0.1\t0:00:00\t-\t-\t-\t-\t-\t-\t-\t-\n")
-    figures = [tmp_path / f"{name}.svg" for name in ("trace", "roc", "learning", "cell", "statistics")]
+    figures = [
+        tmp_path / f"{name}.svg" for name in ("trace", "roc", "learning", "cell", "input_map", "rates", "statistics")
+    ]
     for figure in figures:
         figure.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     (tmp_path / "note.yaml").write_text("description: a < b & <script>alert(1)</script>\n")
     configuration = yaml.safe_load((PROJECT / "workflow" / "config" / "default.yaml").read_text())
-    _run(
+    run_module(
         "workflow.report.page",
         *("--out", tmp_path / "report.html", "--template", "workflow/report/report.html.jinja"),
         *("--configuration", json.dumps(configuration), "--summary", tmp_path / "note.yaml", "--metrics", table),
-        *("--figures", *figures, "--shards", tmp_path / "train" / "000.nc", tmp_path / "test" / "000.nc"),
-        *("--equations", tmp_path / "note.yaml"),
+        *("--figures", *figures, "--card", tmp_path / "data_card.json", "--card-page", "data/neuronio/leaky/README.md"),
+        *("--cross-check", tmp_path / "cross_check.json", "--equations", tmp_path / "note.yaml"),
         *("--costs", tmp_path / "train" / "000.tsv", tmp_path / "test" / "000.tsv", tmp_path / "fit.tsv"),
     )
     page = (tmp_path / "report.html").read_text()
@@ -92,6 +91,8 @@ def test_the_page_carries_everything_and_asks_no_other_machine(table, tmp_path, 
     assert not re.search(r"""(?:src|href)=["'](?!data:)|@import|url\(""", page)
     assert "<script>" not in page
     assert "0.9750 ± 0.0071" in page and "0.9924" in page
+    assert "data/neuronio/leaky/README.md" in page and "the cell is leaky and not cell1" in page
+    assert "1.0e−05" in page and "<td>2000000</td><td>395</td>" in page
     assert "leaky" in page and "prefers-color-scheme: dark" in page and "width=device-width" in page
     _Closed().feed(page)
 

@@ -32,6 +32,23 @@ def test_the_largest_configuration_that_the_schema_allows_keeps_the_splits_apart
         assert start + simulations <= end
 
 
+def test_shards_fill_the_lanes_of_the_cable_solver(neuronio):
+    for split in study.SPLITS:
+        assert neuronio["splits"][split]["simulations"] % 16 == 0
+
+
+def test_the_default_scale_trains_on_an_hour():
+    neuronio = yaml.safe_load((study.CONFIG / "default.yaml").read_text())["neuronio"]
+    assert study.simulated_seconds(neuronio, "train") >= 3600
+
+
+def test_simulations_are_given_time_by_what_they_cost():
+    cable, neuron = (study.simulation_minutes(backend, 0.025, 384) for backend in ("cable", "neuron"))
+    assert 384 * 0.5 / 60 < cable < neuron / 5 and neuron > 384 * 15 / 60
+    assert study.simulation_minutes("neuron", 0.0125, 384) > 1.9 * neuron
+    assert neuron < study.simulation_minutes("neuron", 0, 384) < 2 * neuron
+
+
 def test_a_model_trains_as_all_do_but_for_what_its_entry_changes():
     section = {
         "training": {"steps": 10, "seeds": [0, 1]},

@@ -4,17 +4,17 @@ import re
 
 import pytest
 
-AFTER_THE_DATA = {
+AFTER_A_FIT = {
     "draw_learning": 1,
     "draw_roc": 1,
-    "draw_statistics": 1,
     "draw_trace": 1,
     "evaluate_surrogate": 2,
     "fit_surrogate": 2,
     "tabulate_metrics": 1,
     "write_report": 1,
 }
-AFTER_AN_EQUATION = {"check_equations": 1, "generate_shard": 4, **AFTER_THE_DATA}
+AFTER_THE_DATA = {**AFTER_A_FIT, "draw_input_map": 1, "draw_rates": 1, "draw_statistics": 1, "write_data_card": 1}
+AFTER_AN_EQUATION = {"check_equations": 1, "cross_check": 1, "generate_shard": 4, **AFTER_THE_DATA}
 
 
 def test_the_smoke_scale_plans_every_rule(checkout):
@@ -65,16 +65,46 @@ def test_an_equation_file_that_is_only_newer_reruns_nothing(finished):
     assert finished.planned() == ({}, set())
 
 
-def test_one_more_training_shard_is_generated_alone(finished):
-    jobs, shards = finished.planned(*finished.configured("neuronio: {splits: {train: {shards: 3}}}"))
-    assert shards == {"train 002"}
-    assert jobs == {"generate_shard": 1, **AFTER_THE_DATA}
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_more_shards_are_generated_alone(finished, split):
+    there = {"train": 2, "valid": 1, "test": 1}[split]
+    jobs, shards = finished.planned(*finished.configured(f"neuronio: {{splits: {{{split}: {{shards: {there + 2}}}}}}}"))
+    assert shards == {f"{split} {there:03d}", f"{split} {there + 1:03d}"}
+    # Test simulations leave the fits as they are, and the first of them is the one that NEURON repeats.
+    fits = {} if split == "test" else {"fit_surrogate": 2, "draw_learning": 1, "tabulate_metrics": 1}
+    scores = {"evaluate_surrogate": 2, "tabulate_metrics": 1, "draw_roc": 1, "draw_trace": 1, "write_report": 1}
+    data = {"draw_input_map": 1, "draw_rates": 1, "draw_statistics": 1, "write_data_card": 1}
+    assert jobs == {"generate_shard": 2, **fits, **scores, **data}
+
+
+def test_more_of_the_default_scale_leaves_its_shards_alone(checkout):
+    def commands(*arguments):
+        run = checkout.snakemake("--dry-run", "--printshellcmds", *arguments)
+        assert run.returncode == 0, run.stdout
+        found = (re.search(r"neuronio generate (\S+\.nc) .*", line) for line in run.stdout.splitlines())
+        return {match[1]: match[0] for match in found if match}
+
+    before = commands("--config", "scale=default")
+    (checkout.folder / "more.yaml").write_text("neuronio: {splits: {train: {shards: 12}, test: {shards: 3}}}\n")
+    after = commands("--configfile", "more.yaml")
+    assert len(before) == 13 and len(after) == 16
+    assert before.items() <= after.items()
+
+
+def test_another_backend_or_precision_reruns_the_data(finished):
+    jobs, shards = finished.planned("--config", "scale=smoke", "precision=float64")
+    assert len(shards) == 4 and jobs == {k: n for k, n in AFTER_AN_EQUATION.items() if k != "check_equations"}
+
+
+def test_another_cross_check_reruns_it_and_the_report_alone(finished):
+    jobs, _ = finished.planned(*finished.configured("neuronio: {cross_check: {simulations: 2}}"))
+    assert jobs == {"cross_check": 1, "write_report": 1}
 
 
 def test_more_steps_refit_without_new_data(finished):
     jobs, shards = finished.planned(*finished.configured("neuronio: {training: {steps: 61}}"))
     assert not shards
-    assert jobs == {name: count for name, count in AFTER_THE_DATA.items() if name != "draw_statistics"}
+    assert jobs == AFTER_A_FIT
 
 
 def test_a_figure_script_reruns_its_figure_and_the_report(finished):
@@ -86,6 +116,10 @@ def test_a_figure_script_reruns_its_figure_and_the_report(finished):
     "change, message",
     [
         ("backened: neuron", "top level: .*'backened' was unexpected"),
+        ("backend: abacus", "backend: 'abacus' is not one of"),
+        ("backend: neuron", "precision: found 'float32' with backend neuron, expected 'float64'"),
+        ("dt: 0", "dt: found 0 with backend cable; only neuron has a variable step"),
+        ("neuronio: {cross_check: {seconds: 3}}", "neuronio.cross_check.seconds: found 3, but a test shard has 2"),
         ("dt: fast", "dt: 'fast' is not of type 'number'"),
         ("neuronio: {splits: {train: {shard: 3}}}", "neuronio.splits.train: .*'shard' was unexpected"),
         ("neuronio: {training: {steps: 1.5}}", "neuronio.training.steps: 1.5 is not of type 'integer'"),

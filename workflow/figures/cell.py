@@ -18,25 +18,22 @@ SCALE_BAR = 100  # µm
 
 def draw(tree, hot):
     """tree: a Morphology.  hot: {section index: [(start, end), …]}, fractions of the section inside the hot zone."""
-    everything = np.concatenate([section.points[:, :2] for section in tree.sections])
-    (left, bottom), (right, top) = everything.min(axis=0), everything.max(axis=0)
+    left, bottom, right, top = extent(tree)
     height, margin = 6.5, 0.22 * (top - bottom)  # inches; µm for the legend, to the right of the trunk
     figure, axes = plt.subplots(figsize=(height * (right - left + margin) / (top - bottom), height))
     for index, section in enumerate(tree.sections):
         if section.region == "soma":
-            _soma(axes, section)
+            soma(axes, section)
             continue
-        _lines(axes, section.points, COLOURS[section.region], zorder=2)
+        lines(axes, section.points, COLOURS[section.region], zorder=2)
         for start, end in hot.get(index, []):
-            _lines(axes, _between(section.points, start, end), style.ORANGE, zorder=3)
+            lines(axes, between(section.points, start, end), style.ORANGE, zorder=3)
     nexus = morphology.nexus(tree)
-    x, y = _between(tree.sections[nexus.section].points, nexus.x, nexus.x)[0, :2]
+    x, y = between(tree.sections[nexus.section].points, nexus.x, nexus.x)[0, :2]
     axes.plot(x, y, "o", ms=7, mfc="white", mec=style.VERMILLION, mew=1.8, zorder=5)
     axes.annotate("nexus", (x, y), (10, 0), textcoords="offset points", va="center", color=style.VERMILLION)
 
-    bar = left + 0.02 * (right - left)
-    axes.plot([bar, bar + SCALE_BAR], [bottom - 40] * 2, color=style.BLACK, lw=2, solid_capstyle="butt")
-    axes.text(bar + SCALE_BAR / 2, bottom - 50, f"{SCALE_BAR} µm", ha="center", va="top")
+    scale_bar(axes, tree)
     names = {"apical": "apical dendrite", "basal": "basal dendrites", "axon": "axon (stub)"}
     handles = [
         Line2D([], [], color=COLOURS[region], lw=2, label=name) for region, name in names.items() if tree.of(region)
@@ -71,19 +68,34 @@ def hot_zone(cell, tree):
     return hot
 
 
-def _soma(axes, section):
+def extent(tree):
+    """(left, bottom, right, top) of a Morphology's projection, µm."""
+    everything = np.concatenate([section.points[:, :2] for section in tree.sections])
+    return *everything.min(axis=0), *everything.max(axis=0)
+
+
+def scale_bar(axes, tree):
+    """A bar of SCALE_BAR below a Morphology, to the left."""
+    left, bottom, right, _ = extent(tree)
+    bar = left + 0.02 * (right - left)
+    axes.plot([bar, bar + SCALE_BAR], [bottom - 40] * 2, color=style.BLACK, lw=2, solid_capstyle="butt")
+    axes.text(bar + SCALE_BAR / 2, bottom - 50, f"{SCALE_BAR} µm", ha="center", va="top")
+
+
+def soma(axes, section):
+    """A disc as wide as the soma."""
     centre = section.points[:, :2].mean(axis=0)
     axes.add_patch(Circle(centre, section.points[:, 3].max() / 2, color=style.BLACK, lw=0, zorder=4))
 
 
-def _lines(axes, points, colour, zorder):
+def lines(axes, points, colour, zorder):
     """Pieces of a section as lines; a dendrite of 1 µm is 0.9 points wide, so that twigs stay visible."""
     pieces = np.stack([points[:-1, :2], points[1:, :2]], axis=1)
     width = 0.9 * np.clip((points[:-1, 3] + points[1:, 3]) / 2, 0.5, None)
     axes.add_collection(LineCollection(pieces, linewidths=width, colors=colour, capstyle="round", zorder=zorder))
 
 
-def _between(points, start, end):
+def between(points, start, end):
     """The points of a section from one fraction of its length to another, interpolated at both ends."""
     along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points[:, :3], axis=0), axis=1))])
     along /= along[-1]

@@ -1,4 +1,4 @@
-"""What the generated data are like: somatic voltage, output rates and intervals, rates of the input channels."""
+"""What the generated data are like: somatic voltage, output spikes and intervals, rates of the input channels."""
 
 import argparse
 from dataclasses import dataclass
@@ -10,17 +10,22 @@ from sims import neuronio
 from workflow.figures import style
 
 SKIP_MS = 500  # input rates are still rising
+VOLTAGE_BINS = np.arange(-90, 46, 1.0)  # mV; what lies outside counts for the ends
 
 
 @dataclass(frozen=True)
 class Statistics:
     """Of many simulations.
 
-    voltage: [sample] mV, after SKIP_MS.  rate: [simulation] Hz, after SKIP_MS.  interval: [interval] ms.
+    voltage: [bin of VOLTAGE_BINS], samples after SKIP_MS; mean, sd: of the samples, mV.  spikes: [simulation], their
+    number.  rate: [simulation] Hz, after SKIP_MS.  interval: [interval] ms.
     input_rate: [channel] Hz; region, sign: [channel].
     """
 
     voltage: np.ndarray
+    mean: float
+    sd: float
+    spikes: np.ndarray
     rate: np.ndarray
     interval: np.ndarray
     input_rate: np.ndarray
@@ -30,44 +35,52 @@ class Statistics:
 
 def gather(paths):
     """The Statistics of shards, of which one at a time is in memory."""
-    voltage, rate, interval, events, seconds = [], [], [], 0, 0
+    sums, counts, spikes, rate, interval, events, seconds = np.zeros(3), 0, [], [], [], 0, 0
     for path in paths:
         shard = neuronio.read(path)
-        voltage.append(shard.soma_voltage[:, SKIP_MS:].ravel())
-        for spikes in map(shard.spikes, range(shard.simulations)):
-            rate.append(1000 * np.count_nonzero(spikes >= SKIP_MS) / (shard.duration_ms - SKIP_MS))
-            interval.append(np.diff(spikes))
+        voltage = shard.soma_voltage[:, SKIP_MS:].astype(float)
+        counts += np.histogram(np.clip(voltage, VOLTAGE_BINS[0], VOLTAGE_BINS[-1]), VOLTAGE_BINS)[0]
+        sums += voltage.size, voltage.sum(), np.square(voltage).sum()
+        for times in map(shard.spikes, range(shard.simulations)):
+            rate.append(1000 * np.count_nonzero(times >= SKIP_MS) / (shard.duration_ms - SKIP_MS))
+            interval.append(np.diff(times))
+        spikes += shard.spike_counts.tolist()
         events += np.bincount(shard.event_channel, minlength=shard.channels)
         seconds += shard.simulations * shard.duration_ms / 1000
-    interval = np.concatenate(interval)
-    return Statistics(np.concatenate(voltage), np.array(rate), interval, events / seconds, shard.region, shard.sign)
+    samples, total, squares = sums
+    mean = total / samples
+    sd = np.sqrt(max(0, squares / samples - mean**2))
+    trains = np.array(spikes), np.array(rate), np.concatenate(interval)
+    return Statistics(counts, mean, sd, *trains, events / seconds, shard.region, shard.sign)
 
 
 def draw(statistics):
     """Four histograms of Statistics."""
-    figure, ((voltage, rate), (interval, inputs)) = plt.subplots(2, 2, figsize=(style.WIDTH, 4.8))
-    _voltage(voltage, statistics.voltage)
-    _rate(rate, statistics.rate)
+    figure, ((voltage, spikes), (interval, inputs)) = plt.subplots(2, 2, figsize=(style.WIDTH, 4.8))
+    _voltage(voltage, statistics)
+    _spikes(spikes, statistics)
     _interval(interval, statistics.interval)
     _inputs(inputs, statistics)
     return figure
 
 
-def _voltage(axes, voltage):
-    axes.hist(voltage, bins=np.arange(-90, 45, 1.0), density=True, histtype="stepfilled", color=style.SKY)
-    axes.axvline(voltage.mean(), color=style.BLACK, lw=0.8, ls=(0, (4, 3)))
+def _voltage(axes, statistics):
+    density = statistics.voltage / statistics.voltage.sum() / np.diff(VOLTAGE_BINS)
+    axes.stairs(density, VOLTAGE_BINS, fill=True, color=style.SKY)
+    axes.axvline(statistics.mean, color=style.BLACK, lw=0.8, ls=(0, (4, 3)))
     axes.set(yscale="log", xlabel="somatic voltage (mV)", ylabel="density (1/mV)")
-    mean = f"{voltage.mean(dtype=float):.2f}".replace("-", "−")
-    axes.set_title(f"mean {mean}, SD {voltage.std(dtype=float):.2f} mV")
+    mean = f"{statistics.mean:.2f}".replace("-", "−")
+    axes.set_title(f"mean {mean}, SD {statistics.sd:.2f} mV")
 
 
-def _rate(axes, rate):
-    axes.hist(rate, bins=np.arange(-0.25, max(4.0, rate.max()) + 0.5, 0.5), color=style.BLUE)
-    axes.axvline(rate.mean(), color=style.BLACK, lw=0.8, ls=(0, (4, 3)))
-    axes.set(xlabel="output rate of a simulation (Hz)", ylabel="simulations")
+def _spikes(axes, statistics):
+    spikes, rate = statistics.spikes, statistics.rate
+    axes.hist(spikes, bins=np.arange(max(10, spikes.max()) + 2) - 0.5, color=style.BLUE)
+    axes.axvline(spikes.mean(), color=style.BLACK, lw=0.8, ls=(0, (4, 3)))
+    axes.set(xlabel="output spikes of a simulation", ylabel="simulations")
     axes.yaxis.get_major_locator().set_params(integer=True)
     error = f" ± {rate.std(ddof=1) / np.sqrt(len(rate)):.2f}" if len(rate) > 1 else ""
-    axes.set_title(f"mean {rate.mean():.2f}{error} Hz, n = {len(rate)}")
+    axes.set_title(f"{rate.mean():.2f}{error} Hz, {100 * np.mean(spikes == 0):.0f} % silent, n = {len(rate)}")
 
 
 def _interval(axes, interval):

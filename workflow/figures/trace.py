@@ -13,9 +13,7 @@ CEILING_MV = -55  # where the task cuts the voltage
 def draw(trace, label):
     """A figure of the arrays `trace_…` that an evaluation keeps; label: the surrogate's name."""
     seconds, spikes = trace["trace_time_ms"] / 1000, trace["trace_spike"].astype(bool)
-    figure, (voltage, probability) = plt.subplots(
-        2, 1, figsize=(style.WIDTH, 3.6), sharex=True, height_ratios=(2.4, 1)
-    )
+    figure, (voltage, probability) = plt.subplots(2, 1, figsize=(style.WIDTH, 3.6), sharex=True, height_ratios=(2.4, 1))
     voltage.plot(seconds, trace["trace_voltage_mV"], color=style.BLACK, lw=1, label="neuron")
     voltage.plot(seconds, trace["trace_predicted_voltage_mV"], color=style.VERMILLION, lw=1, label=label)
     top = max(voltage.get_ylim()[1], CEILING_MV) + 1.5

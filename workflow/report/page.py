@@ -4,7 +4,6 @@ import argparse
 import base64
 import json
 import platform
-from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,36 +12,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from sims import neuronio
-
-ATTRIBUTES = ("cell", "backend", "dt_ms", "precision", "seed", "equations_digest", "code_version")
 PACKAGES = ("brian2", "neuron", "numpy", "scipy", "snakemake", "torch", "xarray")
 
 
 def image(path):
     """A figure as a data URI, which keeps the names inside one SVG apart from those in another."""
     return "data:image/svg+xml;base64," + base64.b64encode(Path(path).read_bytes()).decode()
-
-
-def data_card(paths):
-    """What shards say of themselves, one at a time in memory.
-
-    paths: …/SPLIT/SHARD.nc.   Returns (attribute -> text, with every value that occurs; number of channels; a dict of
-    counts for each split).
-    """
-    values, splits = {name: set() for name in ATTRIBUTES}, {}
-    for path in paths:
-        shard = neuronio.read(path)
-        for name in ATTRIBUTES:
-            values[name].add(str(shard.attributes[name]))
-        row = splits.setdefault(Path(path).parent.name, Counter())
-        row["shards"] += 1
-        row["simulations"] += shard.simulations
-        row["seconds"] += shard.simulations * shard.duration_ms / 1000
-        row["spikes"] += len(shard.spike_time)
-        row["events"] += len(shard.event_time)
-    rows = [{"split": split, "rate": row["spikes"] / row["seconds"], **row} for split, row in splits.items()]
-    return {name: ", ".join(sorted(found)) for name, found in values.items()}, shard.channels, rows
 
 
 def scores(path):
@@ -97,20 +72,21 @@ def main():
     parser.add_argument("--summary", required=True, type=Path, help="what `sims check` says of the equation files")
     parser.add_argument("--metrics", required=True, help="CSV of workflow.tables.metrics")
     parser.add_argument("--figures", required=True, nargs="+", type=Path, help="SVG files")
-    parser.add_argument("--shards", required=True, nargs="+", help="…/SPLIT/SHARD.nc")
+    parser.add_argument("--card", required=True, type=Path, help="JSON of workflow.tables.data_card")
+    parser.add_argument("--card-page", required=True, help="where the data card is, for the reader")
+    parser.add_argument("--cross-check", required=True, type=Path, help="JSON of sims neuronio cross-check")
     parser.add_argument("--equations", required=True, nargs="+", type=Path)
     parser.add_argument("--costs", required=True, nargs="+", help="Snakemake's benchmark files")
     arguments = parser.parse_args()
 
-    card, channels, splits = data_card(arguments.shards)
     strict = {"autoescape": True, "undefined": jinja2.StrictUndefined}
     environment = jinja2.Environment(**strict, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(arguments.template.read_text()).render(
         config=arguments.configuration,
         configuration=yaml.safe_dump(arguments.configuration, sort_keys=False, default_flow_style=None, width=110),
-        card=card,
-        splits=splits,
-        channels=channels,
+        card=json.loads(arguments.card.read_text()),
+        card_page=arguments.card_page,
+        cross_check=json.loads(arguments.cross_check.read_text()),
         scores=scores(arguments.metrics),
         figures={path.stem: image(path) for path in arguments.figures},
         summary=arguments.summary.read_text(),

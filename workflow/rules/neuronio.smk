@@ -1,12 +1,15 @@
 """NeuronIO: the layer-5 cell's answers to synaptic events, and surrogates that learn to give them."""
 
 import json
+import math
 from pathlib import Path
 
 NEURONIO = config["neuronio"]
-RESULTS = f"results/neuronio/{study.cell_name(config['cell'])}"
+CELL = study.cell_name(config["cell"])
+RESULTS = f"results/neuronio/{CELL}"
 FITS = study.fit_folders(NEURONIO, config["cell"])
 SHARDS = {split: study.shards(NEURONIO, config["cell"], split) for split in study.SPLITS}
+EVERY_SHARD = [path for split in study.SPLITS for path in SHARDS[split]]
 
 
 rule check_equations:
@@ -49,19 +52,89 @@ rule generate_shard:
         seconds=lambda wildcards: NEURONIO["splits"][wildcards.split]["seconds"],
         seed=config["seed"],
         backend=config["backend"],
+        precision=config["precision"],
         dt=config["dt"],
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1500 * attempt,
-        # Minutes: NEURON takes up to 20 s for a simulated second, compilation two minutes.
+        mem_mb=lambda wildcards, attempt: attempt * (400 + study.shard_seconds(NEURONIO, wildcards.split) // 2),
         runtime=lambda wildcards, attempt: attempt
-        * (5 + NEURONIO["splits"][wildcards.split]["simulations"] * NEURONIO["splits"][wildcards.split]["seconds"] // 2),
+        * study.simulation_minutes(config["backend"], config["dt"], study.shard_seconds(NEURONIO, wildcards.split)),
     message:
         "Simulating {params.simulations} x {params.seconds} s of the cell {wildcards.cell} ({wildcards.split} {wildcards.shard})"
     shell:
         "python -m sims neuronio generate {output:q} --cell {params.cell:q} --equations {input.cell[0]:q}"
-        " --inputs {input.inputs[0]:q} --backend {params.backend} --dt {params.dt} --seed {params.seed}"
-        " --first {params.first} --simulations {params.simulations} --seconds {params.seconds} > {log:q} 2>&1"
+        " --inputs {input.inputs[0]:q} --backend {params.backend} --precision {params.precision} --dt {params.dt}"
+        " --seed {params.seed} --first {params.first} --simulations {params.simulations} --seconds {params.seconds}"
+        " > {log:q} 2>&1"
+
+
+rule cross_check:
+    "Simulate a few test simulations again in NEURON, at the same step, and compare."
+    input:
+        shard=SHARDS["test"][0],
+        cell=documents.sources(config["equations"]),
+        inputs=documents.sources(config["inputs"]),
+        morphology=study.morphology_files(config["cell"]),
+    output:
+        report(
+            f"{RESULTS}/cross_check.json",
+            caption="../report/cross_check.rst",
+            category="NeuronIO",
+            labels={"what": "the data against NEURON"},
+        ),
+    log:
+        f"{RESULTS}/cross_check.log",
+    benchmark:
+        f"{RESULTS}/cross_check.tsv"
+    params:
+        cell=config["cell"],
+        simulations=NEURONIO["cross_check"]["simulations"],
+        seconds=NEURONIO["cross_check"]["seconds"],
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * (400 + study.shard_seconds(NEURONIO, "test") // 2),
+        runtime=lambda wildcards, attempt: attempt
+        * study.simulation_minutes("neuron", config["dt"], math.prod(NEURONIO["cross_check"].values())),
+    message:
+        "Simulating {params.simulations} x {params.seconds} s of {input.shard} again in NEURON"
+    shell:
+        "python -m sims neuronio cross-check {input.shard:q} {output:q} --cell {params.cell:q} --equations {input.cell[0]:q}"
+        " --inputs {input.inputs[0]:q} --simulations {params.simulations} --seconds {params.seconds} > {log:q} 2>&1"
+
+
+rule write_data_card:
+    "Say what the data set is, how it was made, and whether its statistics are the published ones."
+    input:
+        shards=EVERY_SHARD,
+        script="workflow/tables/data_card.py",
+        template="workflow/tables/data_card.md.jinja",
+        registry="data/registry.csv",
+    output:
+        card=report(
+            f"data/neuronio/{CELL}/README.md",
+            caption="../report/data_card.rst",
+            category="NeuronIO",
+            labels={"what": "data card"},
+        ),
+        json=f"{RESULTS}/data_card.json",
+    log:
+        f"{RESULTS}/data_card.log",
+    benchmark:
+        f"{RESULTS}/data_card.tsv"
+    params:
+        cell=config["cell"],
+        equations=config["equations"],
+        inputs=config["inputs"],
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 800 * attempt,
+        runtime=lambda wildcards, attempt: 10 * attempt,
+    message:
+        "Writing {output.card}"
+    shell:
+        "python -m workflow.tables.data_card {input.shards:q} --cell {params.cell:q} --equations {params.equations:q}"
+        " --inputs {params.inputs:q} --template {input.template} --registry {input.registry} --out {output.card:q}"
+        " --json {output.json:q} > {log:q} 2>&1"
 
 
 rule fit_surrogate:
@@ -241,9 +314,9 @@ rule draw_learning:
 
 
 rule draw_statistics:
-    "Somatic voltage, output rates and intervals of all simulations."
+    "Somatic voltage, spike counts and intervals of all simulations, rates of the input channels."
     input:
-        shards=[path for split in study.SPLITS for path in SHARDS[split]],
+        shards=EVERY_SHARD,
         script="workflow/figures/statistics.py",
         style="workflow/figures/style.py",
     output:
@@ -296,3 +369,62 @@ rule draw_cell:
         runtime=lambda wildcards, attempt: 5 * attempt,
     shell:
         "python -m workflow.figures.cell {params.cell:q} {input.equations[0]:q} --out {params.stem:q} > {log:q} 2>&1"
+
+
+rule draw_rates:
+    "Input rates of either tree and the output rate over the time in a simulation."
+    input:
+        shards=EVERY_SHARD,
+        script="workflow/figures/rates.py",
+        style="workflow/figures/style.py",
+    output:
+        svg=report(
+            f"{RESULTS}/figures/rates.svg",
+            caption="../report/rates.rst",
+            category="NeuronIO",
+            labels={"what": "rates over time"},
+        ),
+        png=f"{RESULTS}/figures/rates.png",
+    log:
+        f"{RESULTS}/figures/rates.log",
+    benchmark:
+        f"{RESULTS}/figures/rates.tsv"
+    params:
+        stem=lambda wildcards, output: output.svg.removesuffix(".svg"),
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.figures.rates {input.shards:q} --out {params.stem:q} > {log:q} 2>&1"
+
+
+rule draw_input_map:
+    "Where the input arrives: the mean rates of every segment's channels on the morphology."
+    input:
+        shards=EVERY_SHARD,
+        morphology=study.morphology_files(config["cell"]),
+        drawing="workflow/figures/cell.py",
+        script="workflow/figures/input_map.py",
+        style="workflow/figures/style.py",
+    output:
+        svg=report(
+            f"{RESULTS}/figures/input_map.svg",
+            caption="../report/input_map.rst",
+            category="NeuronIO",
+            labels={"what": "map of the inputs"},
+        ),
+        png=f"{RESULTS}/figures/input_map.png",
+    log:
+        f"{RESULTS}/figures/input_map.log",
+    benchmark:
+        f"{RESULTS}/figures/input_map.tsv"
+    params:
+        stem=lambda wildcards, output: output.svg.removesuffix(".svg"),
+        cell=config["cell"],
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.figures.input_map {params.cell:q} {input.shards:q} --out {params.stem:q} > {log:q} 2>&1"

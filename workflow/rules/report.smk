@@ -8,12 +8,17 @@ rule write_report:
         template="workflow/report/report.html.jinja",
         summary="results/neuronio/equations.txt",
         metrics=f"{RESULTS}/metrics.csv",
-        figures=expand(f"{RESULTS}/figures/{{name}}.svg", name=["trace", "roc", "learning", "cell", "statistics"]),
-        shards=[path for split in study.SPLITS for path in SHARDS[split]],
+        figures=expand(
+            f"{RESULTS}/figures/{{name}}.svg",
+            name=["cell", "input_map", "rates", "statistics", "trace", "roc", "learning"],
+        ),
+        card=rules.write_data_card.output.json,
+        cross_check=rules.cross_check.output,
         equations=documents.sources(config["equations"]) + documents.sources(config["inputs"]),
         costs=[
             "results/neuronio/equations.tsv",
-            *(path.replace(".nc", ".tsv") for split in study.SPLITS for path in SHARDS[split]),
+            *(path.replace(".nc", ".tsv") for path in EVERY_SHARD),
+            f"{RESULTS}/cross_check.tsv",
             *expand("{fit}/{step}.tsv", fit=FITS, step=["fit", "evaluate"]),
         ],
     output:
@@ -24,6 +29,7 @@ rule write_report:
         "results/report.tsv"
     params:
         configuration=json.dumps(config, sort_keys=True),
+        card_page=rules.write_data_card.output.card,
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
@@ -32,8 +38,9 @@ rule write_report:
         "Writing {output}"
     shell:
         "python -m workflow.report.page --out {output} --template {input.template} --configuration {params.configuration:q}"
-        " --summary {input.summary} --metrics {input.metrics:q} --figures {input.figures:q} --shards {input.shards:q}"
-        " --equations {input.equations:q} --costs {input.costs:q} > {log} 2>&1"
+        " --summary {input.summary} --metrics {input.metrics:q} --figures {input.figures:q} --card {input.card:q}"
+        " --card-page {params.card_page:q} --cross-check {input.cross_check:q} --equations {input.equations:q}"
+        " --costs {input.costs:q} > {log} 2>&1"
 
 
 rule record:
@@ -43,7 +50,7 @@ rule record:
         report="results/report.html",
         metrics=f"{RESULTS}/metrics.csv",
         pictures=expand(f"{RESULTS}/figures/{{name}}.png", name=["trace", "cell"]),
-        shards=[path for split in study.SPLITS for path in SHARDS[split]],
+        card=rules.write_data_card.output.json,
         costs=rules.write_report.input.costs,
     output:
         "results/record/neuronio/provenance.json",
@@ -59,4 +66,4 @@ rule record:
         runtime=lambda wildcards, attempt: 5 * attempt,
     shell:
         "python -m workflow.record --out {params.folder:q} --readme README.md --command {params.command:q} --scale {params.scale}"
-        " --metrics {input.metrics:q} --pictures {input.pictures:q} --shards {input.shards:q} --costs {input.costs:q} > {log} 2>&1"
+        " --metrics {input.metrics:q} --pictures {input.pictures:q} --card {input.card:q} --costs {input.costs:q} > {log} 2>&1"
