@@ -56,7 +56,8 @@ rule generate_shard:
         dt=config["dt"],
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * (400 + study.shard_seconds(NEURONIO, wildcards.split) // 2),
+        # The first job compiles, in NEURON on two cores with up to 650 MB; a shard takes a quarter of a MB a second.
+        mem_mb=lambda wildcards, attempt: attempt * (800 + study.shard_seconds(NEURONIO, wildcards.split) // 4),
         runtime=lambda wildcards, attempt: attempt
         * study.simulation_minutes(config["backend"], config["dt"], study.shard_seconds(NEURONIO, wildcards.split)),
     message:
@@ -92,7 +93,7 @@ rule cross_check:
         seconds=NEURONIO["cross_check"]["seconds"],
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * (400 + study.shard_seconds(NEURONIO, "test") // 2),
+        mem_mb=lambda wildcards, attempt: attempt * (800 + study.shard_seconds(NEURONIO, "test") // 4),
         runtime=lambda wildcards, attempt: attempt
         * study.simulation_minutes("neuron", config["dt"], math.prod(NEURONIO["cross_check"].values())),
     message:
