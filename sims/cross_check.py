@@ -13,9 +13,9 @@ import numpy as np
 
 from sims import ground_truth, neuronio
 from sims.cells import l5pc, morphology
+from sims.neuronio import CEILING_MV
 from sims.stimuli import l5
 
-CEILING_MV = -55.0  # where the task of the surrogates cuts the voltage
 BEFORE_SPIKE_MS = 5
 TOLERANCE_MS = 2.0  # of a spike's time
 SAME_PLACE_UM = 0.01

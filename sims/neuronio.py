@@ -32,6 +32,8 @@ from sims import sealed
 from sims.mistakes import Mistake
 
 REGIONS = ("basal", "apical")
+SKIP_MS = 500  # input rates are still rising: statistics and fits leave this out
+CEILING_MV = -55.0  # where the published task cuts the voltage
 ATTRIBUTES = {
     "seed": int,
     "first_simulation": int,

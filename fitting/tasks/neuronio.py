@@ -23,8 +23,8 @@ from fitting.events import Events, respond
 from fitting.settings import require
 from sims import neuronio
 from sims.mistakes import Mistake
+from sims.neuronio import CEILING_MV
 
-VOLTAGE_CEILING_MV = -55.0
 VOLTAGE_OFFSET_MV = 67.7
 VOLTAGE_SCALE = 0.1
 _WINDOWS_AT_ONCE = 16
@@ -214,9 +214,7 @@ class NeuronIO:
         """(spike 0/1, capped voltage in mV) over the predicted milliseconds, lists like those of `predict`."""
         first = self.settings.skip_ms + self.settings.burn_in_ms
         spike = [data.of(simulation, data.spike)[first:] for simulation in simulations]
-        voltage = [
-            np.minimum(data.of(simulation, data.voltage)[first:], VOLTAGE_CEILING_MV) for simulation in simulations
-        ]
+        voltage = [np.minimum(data.of(simulation, data.voltage)[first:], CEILING_MV) for simulation in simulations]
         return spike, voltage
 
     def _trace(self, index, logit, voltage, spike, target):
@@ -265,7 +263,7 @@ def spike_bins(shard):
 
 def scale_voltage(voltage_mV):
     """The voltage as models see it: (min(V, -55) + 67.7) / 10."""
-    return (np.minimum(voltage_mV, VOLTAGE_CEILING_MV) + VOLTAGE_OFFSET_MV) * VOLTAGE_SCALE
+    return (np.minimum(voltage_mV, CEILING_MV) + VOLTAGE_OFFSET_MV) * VOLTAGE_SCALE
 
 
 def gather(data, simulations, starts, length_ms):

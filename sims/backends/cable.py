@@ -3,9 +3,9 @@
 A step is NEURON's: events due by t + dt/2 are delivered; the voltage is solved for implicitly with currents made linear
 by dI/dv; calcium, then every other state, advances by its exact exponential at the new voltage.
 
-float64 computes every expression as written and is the reference. float32 has twice the lanes, and may take rates that
-depend on the voltage alone from tables: on 32 intervals, each with a polynomial whose coefficients one register
-permutation fetches for all lanes.
+float64 computes every expression as written and is the reference. float32 has twice the lanes, and may take
+functions of the voltage or of the calcium concentration alone from tables: on 32 intervals, each with a polynomial
+whose coefficients one register permutation fetches for all lanes.
 
 Source of the scheme: Hines 1984, Int J Biomed Comput 15:69; fixed step as in NEURON (Carnevale & Hines 2006, ch. 4).
 """
@@ -37,7 +37,7 @@ class _Part(ctypes.Structure):
 
 
 class _Targets(ctypes.Structure):
-    _fields_ = [(n, ctypes.c_void_p) for n in ("start", "kind", "compartment")]
+    _fields_ = [(n, ctypes.c_void_p) for n in ("start", "part", "compartment")]
 
 
 class _Events(ctypes.Structure):
@@ -55,19 +55,20 @@ class CableCell:
     """
 
     def __init__(self, cell, tree, segments, dt=0.025, precision="float64", tables=None, simd=None):
-        self.dt, self.precision = dt, precision
+        self.dt = dt
         self.simd = widest_simd() if simd is None else simd
         check_simd(self.simd)
-        self.tables = precision == "float32" and self.simd == "avx512" if tables is None else tables
+        if tables is None:
+            tables = precision == "float32" and self.simd == "avx512"
         real = {"float64": "double", "float32": "float"}[precision]
-        program = Program(cell, segments, dt, real, self.tables)
+        program = Program(cell, segments, dt, real, tables)
         self.source = program.source
         self._library = library("cable", program.source, cell.path, self.simd)
         self._library.cable_create.restype = ctypes.c_void_p
         self._type = np.dtype(precision)
         self._scalar = ctypes.c_double if precision == "float64" else ctypes.c_float
         self.lanes = self._library.cable_lanes()
-        self.card = {"simd": self.simd, "rates": "tables" if self.tables else "expressions"}
+        self.card = {"simd": self.simd, "rates": "tables" if tables else "expressions"}
         self._kept = []  # what the C++ points to
         nodes = cable_tree(tree)
         structures = (
@@ -162,11 +163,11 @@ class CableCell:
         diagonal[nodes.node] += capacitance * 1e-3 * segments.area * SQUARE_MICROMETRE / self.dt
         joints = np.setdiff1d(np.arange(len(nodes)), nodes.node)
         place = morphology.nexus(tree)
-        inside = np.flatnonzero(segments.section == place.section)
+        inside, soma = np.flatnonzero(segments.section == place.section), np.flatnonzero(segments.region == "soma")
         return _Tree(
             len(nodes),
             len(joints),
-            nodes.node[np.flatnonzero(segments.region == "soma")[len(np.flatnonzero(segments.region == "soma")) // 2]],
+            nodes.node[soma[len(soma) // 2]],
             nodes.node[inside[int(place.x * len(inside))]],
             self._address(nodes.parent, np.int32),
             self._address(joints, np.int32),
@@ -202,12 +203,9 @@ class CableCell:
         place = np.empty(len(segments), int)
         for region in program.regions:
             place[region.segments] = np.arange(len(region.segments))
-        start, kind, compartment = [0], [], []
-        for sign in ("excitatory", "inhibitory"):
-            for segment in segments.dendritic:
-                for synapse in program.cell.inputs[sign]:
-                    if (synapse, segments.region[segment]) in numbers:
-                        kind.append(numbers[synapse, segments.region[segment]])
-                        compartment.append(place[segment])
-                start.append(len(kind))
-        return _Targets(*(self._address(values, np.int32) for values in (start, kind, compartment)))
+        reached = program.cell.channels(segments)
+        targets = [target for channel in reached for target in channel]
+        start = np.concatenate([[0], np.cumsum([len(channel) for channel in reached])])
+        part = [numbers[name, segments.region[segment]] for name, segment in targets]
+        compartment = [place[segment] for _, segment in targets]
+        return _Targets(*(self._address(values, np.int32) for values in (start, part, compartment)))

@@ -252,8 +252,9 @@ class Region:
 class Part:
     """One mechanism in one region: the lines of C++ that it contributes, and its numbers.
 
-    index, region: own number and the region's.  states: C++ names in the order of storage.  initial: their values at
-    the start.  slots: constants that differ between compartments.  Numbers are [compartments] or scalars.
+    index, region: own number and the region's.  states: C++ names in the order of storage.  kept: {state: where}.
+    initial: the states' values at the start.  slots: constants that differ between compartments.  Numbers are
+    [compartments] or scalars.
     advance, always, assemble, receive: lines that advance the states, tell others what they need, add the current with
     its slope, and take an event.
     """
@@ -281,16 +282,15 @@ class Part:
         dimensions = SURROUNDINGS[model.kind] | {n: p.value.dimension for n, p in model.parameters.items()}
         dimensions |= {n: e.dimension for n, e in {**model.subexpressions, **model.states}.items()}
         self.relaxations = {n: self._relaxation(e, dimensions) for n, e in model.states.items()}
-        self.states, self.initial = [self.names[state] for state in model.states], []
-        count = len(self.states) + (model.kind == "shell")
+        self.initial, own = [], [self.names[state] for state in model.states]
+        # A shell keeps the sum of the calcium currents with its states until the concentration advances.
+        self.states = [*own, "I_Ca"] if model.kind == "shell" else own
+        self.kept = {state: f"states[n * {len(self.states)} + {i}]" for i, state in enumerate(self.states)}
         self.loads = {"p": f"const R *p = row + n * PLACES[{self.index}];", "v": "const V v = s.v[n];"}
-        self.loads |= {state: f"V {state} = states[n * {count} + {i}];" for i, state in enumerate(self.states)}
-        if model.kind == "shell":
-            self.states.append("I_Ca")
-            self.loads["I_Ca"] = f"const V I_Ca = states[n * {count} + {count - 1}];"
-        else:
+        self.loads |= {state: f"V {state} = {place};" for state, place in self.kept.items()}
+        if model.kind != "shell":
             self.loads |= {n: f"const V {n} = s.{n}[n];" for n in ("Ca_i", "E_Ca")}
-        self.stores = [f"states[n * {count} + {i}] = {self.names[state]};" for i, state in enumerate(model.states)]
+        self.stores = [f"{self.kept[state]} = {state};" for state in own]
         self.advance, self.assemble, self.always, self.receive = self._advance(), self._assemble(), [], []
         if model.kind == "synapse":
             self.receive = self._receive()
@@ -448,14 +448,10 @@ class Part:
             place = self.model.states[statement.name].node
             right, _ = self._rendered(block, statement.expression.tree, place)
             updates.append(f"{self.names[statement.name]} {statement.operator} V{{}} + ({right});")
-        return block.finish(
-            updates
-            + [line.replace("= ", "= mine ? ").replace(";", f" : {line.split(' = ')[0]};") for line in self.stores]
-        )
+        return block.finish(updates + [f"{place} = mine ? {state} : {place};" for state, place in self.kept.items()])
 
     def _tell_calcium(self):
-        """Others read the new concentration and the potential that follows from it; the sum of the calcium currents is
-        kept with the states until the concentration advances."""
+        """Others read the new concentration and the potential that follows from it."""
         block, told = _Block(self.loads), {"Ca_i": self.names["Ca_i"]}
         potential = self._function(("E_Ca",), ast.Name("E_Ca"))
         if isinstance(potential, Table):
@@ -466,18 +462,14 @@ class Part:
         lines = block.finish(f"s.{name}[n] = {value};" for name, value in told.items())
         if not self.program.tabulates:
             return lines
-        state = self.names["Ca_i"]
-        return [
-            EACH + f"s.place_calcium(n, states[n * {len(self.states)} + {self.states.index(state)}]);",
-            *lines,
-        ]
+        return [EACH + f"s.place_calcium(n, {self.kept[self.names['Ca_i']]});", *lines]
 
 
 class Program:
     """The C++ of a cell, and the numbers that it runs on.
 
     cell: a Cell.  segments: its Segments.  dt: ms.  real: double or float.  tabulates: put functions of the voltage
-    alone into tables.
+    or of the calcium concentration alone into tables.
     Attributes: source; regions and parts, lists; constants [n]; tables, a list of [DEGREE + 1, INTERVALS].
     Raises EquationError where an equation has no words in C++.
     """

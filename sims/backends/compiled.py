@@ -18,12 +18,11 @@ from sims.mistakes import Mistake
 
 PROJECT = Path(__file__).resolve().parents[2]
 HEADERS = Path(__file__).resolve().parent
-# What one SIMD register holds, and the flags that make the compiler use it. `none` is whatever the compiler assumes of
-# every machine of this kind.
+# Flags that make the compiler use the widest registers first. `none` is what it assumes of every machine of this kind.
 SIMD = {
-    "avx512": (64, ("-march=native", "-mprefer-vector-width=512")),
-    "avx2": (32, ("-mavx2", "-mfma", "-mtune=native")),
-    "none": (16, ()),
+    "avx512": ("-march=native", "-mprefer-vector-width=512"),
+    "avx2": ("-mavx2", "-mfma", "-mtune=native"),
+    "none": (),
 }
 FLAGS = (
     "-std=c++17",
@@ -33,7 +32,7 @@ FLAGS = (
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fno-signed-zeros",
-    "-fschedule-insns",
+    "-fschedule-insns",  # long expressions side by side: GCC leaves this out on x86, where registers were once few
 )
 
 
@@ -81,16 +80,16 @@ def check_simd(simd):
         raise BackendError(f"--simd: found '{simd}', but this machine has {widest_simd()} at most")
 
 
-def library(name, source, origin, simd=None, flags=()):
+def library(name, source, origin, simd=None):
     """A compiled library, from the cache or from the compiler.
 
     name: of the library's file, for people.  source: C++ text; it may include headers of sims/backends.  origin: what
-    the source was made from, for messages.  simd: a key of SIMD (default: the widest here).  flags: further ones.
+    the source was made from, for messages.  simd: a key of SIMD (default: the widest here).
     Returns a ctypes.CDLL.  Raises BackendError with the compiler's first complaint.
     """
     simd = widest_simd() if simd is None else simd
     version, features = _features()
-    chosen = (*FLAGS, *SIMD[simd][1], *flags)
+    chosen = (*FLAGS, *SIMD[simd])
     native = sorted(features) if "-march=native" in chosen else ()
     headers = [path.read_text() for path in sorted(HEADERS.glob("*.hpp"))]
     key = hashlib.sha256("\0".join([version, *chosen, *native, *headers, source]).encode()).hexdigest()[:12]

@@ -111,17 +111,19 @@ class NeuronCell:
     """A live cell in NEURON.
 
     cell: a Cell.  tree: its Morphology, with the axon's stub.  segments: its Segments.
-    dt: the fixed step in ms, or None for CVode's variable step.
+    dt: the fixed step in ms, or None for CVode's variable step.  known: {name: Mechanism} where NEURON has them already
+    (default: compiled and loaded from the cache).
     """
 
     card = {}  # nothing else decides what a simulation gives
 
-    def __init__(self, cell, tree, segments, dt=0.025):
+    def __init__(self, cell, tree, segments, dt=0.025, known=None):
         from neuron import h
 
         self.h, self.cell, self.segments, self.dt = h, cell, segments, dt
-        self.mechanisms = mechanisms(cell.mechanisms, cell.varied, cell.shell, fixed_step=dt is not None)
-        load(self.mechanisms.values())
+        self.mechanisms = known or mechanisms(cell.mechanisms, cell.varied, cell.shell, fixed_step=dt is not None)
+        if known is None:
+            load(self.mechanisms.values())
         self.sections = morphology.build(tree)
         self.live = [segment for section in self.sections for segment in section]
         self._set_membrane()
@@ -160,18 +162,11 @@ class NeuronCell:
         return synapses
 
     def _connect(self):
-        """A list of NetCons for every channel: excitatory ones of all dendritic segments, then inhibitory ones."""
-        dendritic = self.segments.dendritic.tolist()
-        connections = []
-        for sign in ("excitatory", "inhibitory"):
-            for segment in dendritic:
-                targets = [
-                    self.synapses[name][segment]
-                    for name in self.cell.inputs[sign]
-                    if segment in self.synapses.get(name, {})
-                ]
-                connections.append([self.h.NetCon(None, target, 0, 0, 1) for target in targets])
-        return connections
+        """A list of NetCons for every channel."""
+        return [
+            [self.h.NetCon(None, self.synapses[name][segment], 0, 0, 1) for name, segment in reached]
+            for reached in self.cell.channels(self.segments)
+        ]
 
     def run(self, trials, duration_ms, progress=None):
         """Simulate trials one after the other.

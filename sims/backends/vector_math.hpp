@@ -2,8 +2,8 @@
 // and whatever else the compiler targets. Everything is inline: a call would spill all registers.
 //
 // Accuracy, measured in tests/sims/test_vector_math.py: log and reciprocal within 3 units in the last place, exp within 10 + |x|,
-// expm1 and what is made of it within that and 40 more (float64). Arguments of exp beyond ±700 (float64) or ±80 (float32) are clamped, so that
-// 1/(1 + exp(x)) saturates.
+// expm1 and what is made of it within that and 40 more (float64). Arguments of exp beyond ±700 (float64) or ±80 (float32) are
+// clamped, so that 1/(1 + exp(x)) saturates.
 // Methods: Cody & Waite, Software Manual for the Elementary Functions, 1980; polynomials by Chebyshev interpolation.
 #pragma once
 #include <cmath>
@@ -31,7 +31,6 @@ template <class R> struct Types;
 template <> struct Types<float> {
     typedef float V __attribute__((vector_size(SIMD_BYTES)));
     typedef int32_t I __attribute__((vector_size(SIMD_BYTES)));
-    using Int = int32_t;
     static constexpr int mantissa = 23;
     static constexpr int log2_parts = 0, parts = 1;
     static I add_part(I exponent, I) { return exponent; }
@@ -43,7 +42,6 @@ template <> struct Types<float> {
 template <> struct Types<double> {
     typedef double V __attribute__((vector_size(SIMD_BYTES)));
     typedef int64_t I __attribute__((vector_size(SIMD_BYTES)));
-    using Int = int64_t;
     static constexpr int mantissa = 52;
     static constexpr double magic = 0x1.8p52, largest_exponent = 700.0;
     static constexpr double ln2_high = 0x1.62e42fefa0000p-1, ln2_low = 0x1.cf79abc9e3b3ap-40;
@@ -82,29 +80,26 @@ template <class To, class From> SIMD_INLINE To bits(From x) {
     return y;
 }
 template <class V> SIMD_INLINE V broadcast(Scalar<V> x) { return V{} + x; }
-// GCC makes two instructions of the plain form.
-template <class V> SIMD_INLINE V lower(V a, V b) {
+// The smaller and the larger of two; GCC makes two instructions of the plain form.
 #if defined(__AVX512F__)
-    if constexpr (sizeof(Scalar<V>) == 4) return (V)_mm512_min_ps((__m512)a, (__m512)b);
-    else return (V)_mm512_min_pd((__m512d)a, (__m512d)b);
+#define SIMD_EXTREME(name, which, is)                                                                 \
+    template <class V> SIMD_INLINE V name(V a, V b) {                                                 \
+        if constexpr (sizeof(Scalar<V>) == 4) return (V)_mm512_##which##_ps((__m512)a, (__m512)b);    \
+        else return (V)_mm512_##which##_pd((__m512d)a, (__m512d)b);                                   \
+    }
 #elif defined(__AVX2__)
-    if constexpr (sizeof(Scalar<V>) == 4) return (V)_mm256_min_ps((__m256)a, (__m256)b);
-    else return (V)_mm256_min_pd((__m256d)a, (__m256d)b);
+#define SIMD_EXTREME(name, which, is)                                                                 \
+    template <class V> SIMD_INLINE V name(V a, V b) {                                                 \
+        if constexpr (sizeof(Scalar<V>) == 4) return (V)_mm256_##which##_ps((__m256)a, (__m256)b);    \
+        else return (V)_mm256_##which##_pd((__m256d)a, (__m256d)b);                                   \
+    }
 #else
-    return a < b ? a : b;
+#define SIMD_EXTREME(name, which, is) \
+    template <class V> SIMD_INLINE V name(V a, V b) { return a is b ? a : b; }
 #endif
-}
-template <class V> SIMD_INLINE V higher(V a, V b) {
-#if defined(__AVX512F__)
-    if constexpr (sizeof(Scalar<V>) == 4) return (V)_mm512_max_ps((__m512)a, (__m512)b);
-    else return (V)_mm512_max_pd((__m512d)a, (__m512d)b);
-#elif defined(__AVX2__)
-    if constexpr (sizeof(Scalar<V>) == 4) return (V)_mm256_max_ps((__m256)a, (__m256)b);
-    else return (V)_mm256_max_pd((__m256d)a, (__m256d)b);
-#else
-    return a > b ? a : b;
-#endif
-}
+SIMD_EXTREME(lower, min, <)
+SIMD_EXTREME(higher, max, >)
+#undef SIMD_EXTREME
 template <class V> SIMD_INLINE V clip(V x, V low, V high) { return higher(lower(x, high), low); }
 // 1 where a comparison holds, else 0.
 template <class V> SIMD_INLINE V indicator(Int<V> holds) { return holds ? broadcast<V>(1) : V{}; }

@@ -12,8 +12,8 @@ import sysconfig
 import time
 from pathlib import Path
 
-from sims.backends import neuron as backend
 from sims.backends.compiled import BackendError, cache_folder
+from sims.backends.neuron import Mechanism, NeuronCell
 from sims.backends.nmodl import generate
 
 FLAGS = "-O3 -march=native -mprefer-vector-width=512 -ffast-math -fopenmp-simd"
@@ -59,13 +59,10 @@ def measure(duration_ms, cell, dt, seed, repeats=2):
     from neuron import coreneuron, h
 
     h.nrn_load_dll(str(folder / "libnrnmech.so"))
-    backend.mechanisms = lambda models, *_, **__: {
-        name: backend.Mechanism(name, folder, "", model.path) for name, model in models.items()
-    }
-    backend.load = lambda mechanisms: None
+    known = {name: Mechanism(name, folder, "", model.path) for name, model in published.mechanisms.items()}
     tree = morphology.with_axon_stub(morphology.load(morphology.find(cell)))
     segments = morphology.segments(tree)
-    live = backend.NeuronCell(published, tree, segments, dt)
+    live = NeuronCell(published, tree, segments, dt, known)
     time_ms, channel = l5.draw(l5.read(), segments, duration_ms, seed, 0)
     (reference,) = live.run([(time_ms + DELAY_MS, channel)], duration_ms)
     recorded = h.Vector().record(live.soma._ref_v)

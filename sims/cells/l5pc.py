@@ -130,6 +130,19 @@ class Cell:
             self._refuse_impossible(mechanism, found[mechanism])
         return found
 
+    def channels(self, segments):
+        """What an event on each input channel reaches: a list of [(synapse, segment), …] for every channel.
+
+        Channels are the excitation of every dendritic segment, then their inhibition, in the order of
+        segments.dendritic.
+        """
+        held = {name: region.mechanisms for name, region in self.regions.items()}
+        return [
+            [(name, segment) for name in self.inputs[sign] if name in held.get(segments.region[segment], ())]
+            for sign in SIGNS
+            for segment in segments.dendritic.tolist()
+        ]
+
     def membrane(self, segments):
         """(capacitance in µF/cm², axial resistivity in ohm·cm) of every segment, arrays [n]."""
         capacitance, resistivity = np.empty((2, len(segments)))

@@ -12,6 +12,7 @@ from sims.backends.neuron import NeuronCell
 from sims.cells import l5pc, morphology
 from sims.cells.cable_tree import cable_tree
 from sims.cells.morphology import Morphology, Section
+from sims.cross_check import compare
 from sims.documents import EquationError
 from sims.stimuli import l5
 
@@ -63,14 +64,6 @@ def drive(segments, duration_ms, trials, seed=0, rate_hz=12.0):
         events = generator.poisson(rate_hz * channels * duration_ms / 1e3)
         drawn.append((np.sort(generator.integers(0, duration_ms, events)), generator.integers(0, channels, events)))
     return drawn
-
-
-def capped(recording):
-    return np.minimum(recording.soma_voltage, -55)
-
-
-def rms(x):
-    return np.sqrt(np.mean(np.square(x)))
 
 
 def test_cell1_has_its_735_nodes(request):
@@ -268,24 +261,25 @@ def test_two_seconds_of_the_published_inputs_agree_with_neuron(request, cell_nam
     neuron = NeuronCell(*cell)
     for k in silent + spiking:
         (reference,) = neuron.run([trials[k]], duration)
-        first = int(min([*reference.spike_time, *cable[k].spike_time, duration])) - 5
-        difference = np.abs(reference.soma_voltage - cable[k].soma_voltage)[:first].max(initial=0)
-        print(
-            f"{cell_name}, simulation {k}: |ΔV| ≤ {difference:.1e} mV until {first} ms, "
-            f"RMS of the capped voltage {rms(capped(reference) - capped(cable[k])):.1e} mV"
-        )
-        assert difference <= 1e-3
+        found = compare(cable[k].soma_voltage, cable[k].spike_time, reference.soma_voltage, reference.spike_time)
+        print(f"{cell_name}, simulation {k}: {found}")
+        assert found["quiet_ms"] and found["largest_difference_mV"] <= 1e-3
         if k in silent:
-            assert not len(reference.spike_time) and rms(capped(reference) - capped(cable[k])) <= 0.02
+            assert not len(reference.spike_time) and found["rms_capped_mV"] <= 0.02
+
+
+def both_precisions(request, simulations, duration_ms, seed):
+    """(cell1, trials of the published inputs, the solver's answers in float64, in float32 with tables)."""
+    cell = parts("cell1", request)
+    trials = [l5.draw(l5.read(), cell[2], duration_ms, seed, k) for k in range(simulations)]
+    exact = CableCell(*cell).run(trials, duration_ms)
+    return cell, trials, exact, CableCell(*cell, precision="float32", tables=True).run(trials, duration_ms)
 
 
 @pytest.mark.slow
 def test_float32_with_tables_errs_less_than_neuron_at_its_step(request):
     """Until the first spike, against the same solver in float64; NEURON's error is that of dt 0.025 against 0.0125."""
-    cell = parts("cell1", request)
-    trials = [l5.draw(l5.read(), cell[2], 1500, 2, k) for k in range(8)]
-    exact = CableCell(*cell).run(trials, 1500)
-    near = CableCell(*cell, precision="float32", tables=True).run(trials, 1500)
+    cell, trials, exact, near = both_precisions(request, 8, 1500, 2)
     coarse, fine = (NeuronCell(*cell, dt).run(trials[:2], 1500) for dt in (0.025, 0.0125))
 
     def error(a, b):
@@ -299,10 +293,7 @@ def test_float32_with_tables_errs_less_than_neuron_at_its_step(request):
 @pytest.mark.slow
 def test_float32_with_tables_and_float64_are_one_population(request):
     """64 simulations of 6 s: rate, mean and SD of the voltage, intervals between spikes."""
-    cell = parts("cell1", request)
-    trials = [l5.draw(l5.read(), cell[2], 6000, 3, k) for k in range(64)]
-    exact = CableCell(*cell).run(trials, 6000)
-    near = CableCell(*cell, precision="float32", tables=True).run(trials, 6000)
+    *_, exact, near = both_precisions(request, 64, 6000, 3)
 
     def figures(recordings):
         voltage = np.array([recording.soma_voltage[500:] for recording in recordings])

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from sims import neuronio
+from sims.neuronio import SKIP_MS
 from workflow.figures import style
 
 INPUT_BIN, OUTPUT_BIN = 50, 100  # ms
-SKIP_MS = 500  # what fits and statistics leave out
 TREES = {"basal": "-", "apical": (0, (2, 1))}
 SIGNS = {1: ("excitatory", style.VERMILLION), -1: ("inhibitory", style.BLUE)}
 

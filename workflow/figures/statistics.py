@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from sims import neuronio
+from sims.neuronio import SKIP_MS
 from workflow.figures import style
 
-SKIP_MS = 500  # input rates are still rising
 VOLTAGE_BINS = np.arange(-90, 46, 1.0)  # mV; what lies outside counts for the ends
 
 

@@ -18,9 +18,8 @@ import numpy as np
 import pandas as pd
 
 from sims import neuronio, sealed
+from sims.neuronio import CEILING_MV, SKIP_MS
 
-SKIP_MS = 500  # input rates are still rising
-CEILING_MV = -55
 # Neither decides what is sampled, or has a section of its own.
 NUMBERS = ("first_simulation", "generator")
 PACKAGES = ("brian2", "h5netcdf", "h5py", "neuron", "numpy", "scipy", "sympy", "xarray")
@@ -46,10 +45,11 @@ def gather(paths):
 
     paths: …/SPLIT/SHARD.nc.
     Returns a dict: "attributes", {name: every value that occurs, sorted, as text}; "generators", the settings of the
-    input generator that occur; "channels"; "splits", a dict of counts for each; "durations_ms", those that occur; and
-    "sums", a table with a row for each simulation (see `_sums`).
+    input generator that occur; "channels"; "splits", a dict of counts for each; "durations_ms", those that occur;
+    "sums", a table with a row for each simulation (see `_sums`); and "options", what `sims neuronio generate` was told
+    for the first shard, {option: value}.
     """
-    values, splits, sums, channels = {}, {}, [], 0
+    values, splits, sums, channels, options = {}, {}, [], 0, None
     for path in paths:
         shard = neuronio.read(path)
         for name, value in shard.attributes.items():
@@ -68,6 +68,7 @@ def gather(paths):
             row[name] = row.get(name, 0) + found
         sums.append(_sums(shard))
         channels = shard.channels
+        options = options or _options(shard)
     sums = pd.concat(sums, ignore_index=True)
     return {
         "attributes": {name: sorted(found) for name, found in values.items() if name not in NUMBERS},
@@ -76,6 +77,20 @@ def gather(paths):
         "splits": [{"split": split, "rate": row["spikes"] / row["seconds"], **row} for split, row in splits.items()],
         "durations_ms": sorted(set(sums["duration_ms"].tolist())),
         "sums": sums,
+        "options": options,
+    }
+
+
+def _options(shard):
+    found = shard.attributes
+    return {
+        "backend": found["backend"],
+        "dt": f"{found['dt_ms']:g}",
+        "precision": found["precision"],
+        "seed": found["seed"],
+        "first": found["first_simulation"],
+        "simulations": shard.simulations,
+        "seconds": f"{shard.duration_ms / 1000:g}",
     }
 
 
@@ -165,22 +180,8 @@ def incomparable(found):
     return "; ".join(reasons)
 
 
-def command(path, cell, equations, inputs):
-    """The command that made a shard, for a shell."""
-    shard = neuronio.read(path)
-    found = shard.attributes
-    options = {
-        "cell": cell,
-        "equations": equations,
-        "inputs": inputs,
-        "backend": found["backend"],
-        "dt": f"{found['dt_ms']:g}",
-        "precision": found["precision"],
-        "seed": found["seed"],
-        "first": found["first_simulation"],
-        "simulations": shard.simulations,
-        "seconds": f"{shard.duration_ms / 1000:g}",
-    }
+def command(path, options):
+    """The command that made a shard, for a shell.  options: {name: value}."""
     words = ["python", "-m", "sims", "neuronio", "generate", path]
     words += [str(word) for name, value in options.items() for word in (f"--{name}", value)]
     return shlex.join(words)
@@ -224,6 +225,8 @@ def main():
 
     found = gather(arguments.shards)
     sums = found.pop("sums")
+    files = {name: getattr(arguments, name) for name in ("cell", "equations", "inputs")}
+    options = files | found.pop("options")
     reason = incomparable(found)
     card = {
         **found,
@@ -238,7 +241,7 @@ def main():
         **card,
         folder=Path(arguments.cell).stem,
         reference=REFERENCE,
-        command=command(arguments.shards[0], arguments.cell, arguments.equations, arguments.inputs),
+        command=command(arguments.shards[0], options),
         format=file_format(),
         licences=licences(arguments.registry, arguments.cell),
         versions={"Python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
