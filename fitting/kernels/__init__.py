@@ -21,7 +21,7 @@ import torch
 from sims.backends import compiled
 
 _FOLDER = Path(__file__).resolve().parent
-_SOURCES = ("lanes.hpp", "activations.hpp", "products.hpp", "synapses.cpp", "memory.cpp")
+_SOURCES = ("lanes.hpp", "activations.hpp", "products.hpp", "synapses.cpp", "memory.cpp", "lstm.cpp")
 _SUFFIX = {torch.float32: "float32", torch.float64: "float64"}
 _MOST_WINDOWS = 8
 _allowed = True
@@ -88,3 +88,11 @@ def from_blocks(x, batch):
     """[block, time, window, n] → [batch, time, n]."""
     x = x.transpose(1, 2).flatten(0, 1)
     return x if len(x) == batch else x[:batch]
+
+
+def outer(left, right):
+    """Σ left ⊗ right over block, time and window."""
+    left, right = left.flatten(1, 2), right.flatten(1, 2)
+    if len(left) == 1:  # a product of two matrices is faster than one of two stacks
+        return left[0].T @ right[0]
+    return (left.transpose(1, 2) @ right).sum(0)

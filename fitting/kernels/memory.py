@@ -77,15 +77,7 @@ class _Remember(torch.autograd.Function):
         arrays = (hidden, slope, update, memory, grad.contiguous(), *received, grad_kappa, grad_gain, grad_biases)
         kernels.call("remember_backward", grad.dtype, ctx.sizes, (*arrays, kappa, *network))
         received = [*grad_hidden, grad_update, grad_output]
-        grad_weights = [_outer(memory[:, :-1], received[0][:, 1:]).T * kappa]
-        grad_weights += [_outer(*pair) for pair in zip(received[1:], [*hidden, memory], strict=True)]
+        grad_weights = [kernels.outer(memory[:, :-1], received[0][:, 1:]).T * kappa]
+        grad_weights += [kernels.outer(*pair) for pair in zip(received[1:], [*hidden, memory], strict=True)]
         grads = zip(grad_weights, grad_biases.split(sizes), strict=True)
         return None, None, None, received[0], grad_kappa, grad_gain, *(grad for layer in grads for grad in layer)
-
-
-def _outer(left, right):
-    """Σ left ⊗ right over block, time and window."""
-    left, right = left.flatten(1, 2), right.flatten(1, 2)
-    if len(left) == 1:  # a product of two matrices is faster than one of two stacks
-        return left[0].T @ right[0]
-    return (left.transpose(1, 2) @ right).sum(0)

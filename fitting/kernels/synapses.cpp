@@ -41,6 +41,10 @@ struct Arrived {
     }
 };
 
+// A pass over wide rows reads or writes a piece of each, which no processor foresees: ask for it so many rows ahead.
+// The adjoint of 400 columns takes a third less time, that of 60 the same.
+constexpr int64_t rows_ahead = 8;
+
 // `columns` registers of every row from the register `first` on: their sums stay in registers for a whole step.
 template <int columns, class R> void project(const Raster &raster, Rows<R> &table, R kappa, int first, R *y) {
     using V = Register<R>;
@@ -51,6 +55,7 @@ template <int columns, class R> void project(const Raster &raster, Rows<R> &tabl
             for (int64_t w = 0; w < raster.windows; w++, y += table.n) {
                 V *state = &states[w * columns], sum[columns];
                 for (int c = 0; c < columns; c++) sum[c] = state[c] * kappa;
+                for (int c = 0; c < columns; c++) Part<R>(table.n, first + c).fetch_to_write(y + rows_ahead * table.n);
                 const Arrived arrived(raster, block * raster.windows + w, t);
                 for (int32_t e = arrived.first; e < arrived.end; e++) {
                     const V *row = table[raster.channel[e]] + first;
@@ -74,6 +79,7 @@ void project_backward(const Raster &raster, Rows<R> &table, R kappa, int first, 
             for (int64_t w = raster.windows - 1; w >= 0; w--) {
                 grad -= table.n;
                 V *state = &states[w * columns], sum[columns];
+                for (int c = 0; c < columns; c++) Part<R>(table.n, first + c).fetch(grad - rows_ahead * table.n);
                 for (int c = 0; c < columns; c++)
                     state[c] = sum[c] = state[c] * kappa + Part<R>(table.n, first + c).load(grad);
                 const Arrived arrived(raster, block * raster.windows + w, t);
@@ -154,6 +160,32 @@ template <class R> void project_backward(const int64_t *size, void *const *array
 }
 EXPORT(project)
 EXPORT(project_backward)
+
+// size: batch, blocks, time, windows, channels, n.
+// array: channel and bounds of events, value, table [channels, n], y [block, time, window, n].
+template <class R> void gather(const int64_t *size, void *const *array) {
+    const Raster raster = raster_of(size, array);
+    const float *value = (const float *)array[2];
+    const R *from = (const R *)array[3];
+    Rows<R> table(size[4], size[5]);
+    for (int64_t channel = 0; channel < size[4]; channel++, from += table.n)
+        for (int c = 0; c < table.across; c++)
+            table[channel][c] = Part<R>(table.n, c).load(from) * R(value[channel]);
+    IN_COLUMNS(project, table, R(0), first, (R *)array[4])
+}
+// array: channel and bounds of events, value, gradient of y, gradient of the table.
+template <class R> void gather_backward(const int64_t *size, void *const *array) {
+    const Raster raster = raster_of(size, array);
+    const float *value = (const float *)array[2];
+    R *to = (R *)array[4];
+    Rows<R> table(size[4], size[5]);
+    IN_COLUMNS(project_backward, table, R(0), first, (const R *)array[3])
+    for (int64_t channel = 0; channel < size[4]; channel++, to += table.n)
+        for (int c = 0; c < table.across; c++)
+            Part<R>(table.n, c).store(to, table[channel][c] * R(value[channel]));
+}
+EXPORT(gather)
+EXPORT(gather_backward)
 
 // size: blocks, time, numbers of a step, 1 for backward in time.  array: kappa, u, y, all [block, time, number].
 template <class R> void low_pass(const int64_t *size, void *const *array) {

@@ -54,6 +54,18 @@ def project(inputs, weights, mixing, wiring, kappa):
     return low_pass(kernels.to_blocks(x @ wiring.table(weights, mixing)), kappa)
 
 
+def gather(inputs, table):
+    """y_t = x_t table, where the table itself is what is learnt: no synapses and no filter.
+
+    inputs: as for `project`.  table: [channels, n].
+    Returns [block, time, window, n].
+    """
+    if isinstance(inputs, Events) and kernels.usable(table):
+        return _Gather.apply(inputs, table)
+    x = inputs.dense(table.dtype, table.device) if isinstance(inputs, Events) else inputs
+    return kernels.to_blocks(x @ table)
+
+
 def low_pass(u, kappa):
     """s_t = κ s_{t-1} + u_t, s_0 = 0.  u: [block, time, window, n].  Returns the same shape."""
     return _LowPass.apply(u, kappa) if kernels.usable(u) else low_pass_twin(u, kappa)
@@ -99,6 +111,24 @@ class _Project(torch.autograd.Function):
             "project_backward", grad.dtype, ctx.sizes, (*ctx.arrays, weights, mixing, grad.contiguous(), *grads)
         )
         return None, None, None, *grads
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, events, table):
+        batch, time, _ = events.shape
+        blocks, windows = kernels.in_blocks(batch)
+        y = table.new_empty(blocks, time, windows, table.shape[1])
+        ctx.sizes, ctx.arrays = (batch, *y.shape[:3], *table.shape), (events.channel, events.bounds, events.value)
+        kernels.call("gather", y.dtype, ctx.sizes, (*ctx.arrays, table.contiguous(), y))
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        grad_table = grad.new_empty(ctx.sizes[4:])
+        kernels.call("gather_backward", grad.dtype, ctx.sizes, (*ctx.arrays, grad.contiguous(), grad_table))
+        return None, grad_table
 
 
 class _LowPass(torch.autograd.Function):

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from fitting import kernels
+from fitting.kernels.lstm import recur
 from fitting.kernels.memory import remember
-from fitting.kernels.synapses import Wiring, low_pass, project
+from fitting.kernels.synapses import Wiring, gather, low_pass, project
 from sims.backends import compiled
 
 KAPPA = 0.8
@@ -38,6 +39,11 @@ def memory_inputs(batch, d_m, d_mlp, depth, time=25):
         kappa,
         3 * (1 - kappa),
     )
+
+
+def lstm_inputs(batch, n, time=25):
+    drive = kernels.to_blocks(torch.randn(batch, time, 4 * n))
+    return drive, torch.randn(n, 4 * n) / math.sqrt(n), torch.randn(4 * n)
 
 
 def with_gradients(work, *tensors):
@@ -117,6 +123,29 @@ def test_the_memory_is_that_of_its_twin(activation, depth, batch, d_m, d_mlp):
         agree(ours, with_gradients(work, *tensors), 1e-12)
 
 
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("n", [1, 60, 200])
+def test_rows_gathered_by_events_are_the_product_with_the_dense_input(make_events, batch, n):
+    events, table = make_events(batch), torch.randn(32, n)
+    ours = with_gradients(lambda table: gather(events, table), table)
+    agree(ours, with_gradients(lambda table: gather(events.dense(torch.float64), table), table), 1e-13)
+    with kernels.twins():
+        agree(ours, with_gradients(lambda table: gather(events, table), table), 1e-13)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("n", [1, 7, 15, 25, 50, 100, 250])
+def test_the_recurrence_of_an_lstm_is_that_of_its_twin(batch, n):
+    inputs = lstm_inputs(batch, n)
+    ours = with_gradients(recur, *inputs)
+    with kernels.twins():
+        agree(ours, with_gradients(recur, *inputs), 1e-12)
+    with torch.no_grad():  # without a trace
+        assert torch.equal(recur(*inputs), ours[0])
+
+
 @pytest.mark.parametrize("activation", ["relu", "silu"])
 def test_in_float32_both_stay_within_rounding_of_float64(make_events, activation):
     drive, pairs, kappa, gain = memory_inputs(8, 20, 40, 1)
@@ -130,6 +159,11 @@ def test_in_float32_both_stay_within_rounding_of_float64(make_events, activation
         for dtype in (torch.float32, torch.float64)
     ]
     agree(*results, 1e-6)
+
+
+def test_in_float32_an_lstm_stays_within_rounding_of_float64():
+    inputs = lstm_inputs(8, 50)
+    agree(with_gradients(recur, *inputs), with_gradients(recur, *(tensor.double() for tensor in inputs)), 1e-5)
 
 
 @pytest.mark.usefixtures("float64")
@@ -147,6 +181,12 @@ def test_gradients_of_the_synapses_are_those_of_finite_differences(make_events):
     tensors = torch.randn(wires.shape, requires_grad=True), torch.randn(4, wires.shape[0], requires_grad=True)
     assert torch.autograd.gradcheck(lambda w, m: project(events, w, m, wires, KAPPA), tensors)
     assert torch.autograd.gradcheck(lambda u: low_pass(u, KAPPA), torch.randn(2, 9, 1, 3, requires_grad=True))
+    assert torch.autograd.gradcheck(lambda table: gather(events, table), torch.randn(8, 5, requires_grad=True))
+
+
+@pytest.mark.usefixtures("float64")
+def test_gradients_of_an_lstm_are_those_of_finite_differences():
+    assert torch.autograd.gradcheck(recur, [tensor.requires_grad_() for tensor in lstm_inputs(3, 5, time=6)])
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 5e-16), (torch.float32, 3e-7)])
@@ -173,10 +213,17 @@ def test_a_nan_comes_out_at_the_other_end(activation, depth):
     assert not y[:, :3].isnan().any() and y[:, 3:].isnan().all()
 
 
+def test_a_nan_comes_out_of_an_lstm_and_spreads():
+    drive, *network = lstm_inputs(1, 5)
+    drive[0, 3, 0, 1] = math.nan
+    h = recur(drive, *network)[0, :, 0]
+    assert not h[:3].isnan().any() and h[3, 1].isnan() and h[4:].isnan().all()
+
+
 def test_the_same_input_gives_the_same_bytes(make_events):
     events, wires = make_events(17), wiring()
     tensors = torch.randn(wires.shape), torch.randn(40, wires.shape[0])
-    network = memory_inputs(17, 20, 40, 1)
+    network, table, lstm = memory_inputs(17, 20, 40, 1), torch.randn(32, 60), lstm_inputs(17, 15)
 
     def run():
         drive, pairs, *constants = network
@@ -184,6 +231,8 @@ def test_the_same_input_gives_the_same_bytes(make_events):
         return [
             *with_gradients(lambda w, m: project(events, w, m, wires, KAPPA), *tensors),
             *with_gradients(remember_flat("silu", 17), drive, *parameters),
+            *with_gradients(lambda table: gather(events, table), table),
+            *with_gradients(recur, *lstm),
         ]
 
     assert all(torch.equal(once, again) for once, again in zip(run(), run(), strict=True))
@@ -239,3 +288,6 @@ def test_a_smaller_processor_computes_the_same(fresh_library, monkeypatch, make_
     for batch, d_m, d_mlp, depth in ((3, 7, 9, 2), (8, 20, 40, 1), (17, 33, 50, 0)):
         test_the_memory_is_that_of_its_twin("silu", depth, batch, d_m, d_mlp)
         test_the_projection_of_events_is_that_of_the_dense_input(make_events, batch, d_mlp)
+    for batch, n in ((3, 7), (8, 50), (17, 15)):
+        test_rows_gathered_by_events_are_the_product_with_the_dense_input(make_events, batch, 4 * n)
+        test_the_recurrence_of_an_lstm_is_that_of_its_twin(batch, n)
