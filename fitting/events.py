@@ -71,3 +71,11 @@ def respond(model, inputs):
     if isinstance(inputs, Events) and not getattr(model, "takes_events", False):
         inputs = inputs.dense()
     return model(inputs)
+
+
+def check_input(inputs, channels):
+    """Raise InputError unless inputs are Events or a finite tensor [batch, time, channels]."""
+    if len(inputs.shape) != 3 or inputs.shape[2] != channels:
+        raise InputError(f"input: found the shape {tuple(inputs.shape)}, expected [batch, time, {channels} channels]")
+    if not isinstance(inputs, Events) and not torch.isfinite(inputs.sum()):
+        raise InputError("input: found numbers that are not finite")

@@ -7,11 +7,14 @@ takes such input as Events too (`takes_events`), how many of its trainable param
 """
 
 from fitting.models.elm import ELM, BranchELM
+from fitting.models.lstm import LSTM, ChronoLSTM
 from fitting.settings import SettingError
 
 MODELS = {
     "elm": ELM,
     "branch_elm": BranchELM,
+    "lstm": LSTM,
+    "chrono_lstm": ChronoLSTM,
 }
 
 

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fitting.events import Events, InputError
+from fitting.events import Events, check_input
 from fitting.kernels.memory import ACTIVATIONS, remember
 from fitting.kernels.synapses import Wiring, project
 from fitting.models import routing
@@ -179,7 +179,7 @@ class ELM(nn.Module):
 
         Raises InputError where the number of channels is another or a tensor holds what is not finite.
         """
-        self._check(inputs)
+        check_input(inputs, self.num_input)
         settings, layers = self.settings, self.layers()
         if settings.tau_s_of_each_synapse:
             return self.equations(inputs)
@@ -227,14 +227,6 @@ class ELM(nn.Module):
     def _branches(self, synapses):
         """b from s."""
         return synapses
-
-    def _check(self, inputs):
-        if len(inputs.shape) != 3 or inputs.shape[2] != self.num_input:
-            raise InputError(
-                f"input: found the shape {tuple(inputs.shape)}, expected [batch, time, {self.num_input} channels]"
-            )
-        if not isinstance(inputs, Events) and not torch.isfinite(inputs.sum()):
-            raise InputError("input: found numbers that are not finite")
 
     def dead_parameters(self):
         """Synapses that no channel reaches."""
