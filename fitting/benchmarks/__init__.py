@@ -7,9 +7,12 @@ plain twin or a rival in one process and one thread, in CPU time; compilation is
 import time
 from importlib import import_module
 
+import torch
+import typer
+
 from fitting.settings import SettingError
 
-BENCHMARKS = ("elm",)
+BENCHMARKS = ("elm", "lstm")
 
 
 def find(name):
@@ -35,3 +38,12 @@ def cpu_ms(*works, rounds, repeats=1):
             if round_:
                 least[i] = min(least[i], (time.process_time() - start) / count * 1e3)
     return least
+
+
+def peak_gflops():
+    """What a core can do, in GFLOP/s of CPU time; prints it."""
+    matrix = torch.randn(1024, 1024)
+    (least,) = cpu_ms(lambda: matrix @ matrix, rounds=5, repeats=4)
+    peak = 2 * 1024**3 / least / 1e6
+    typer.echo(f"peak: {peak:.0f} GFLOP/s in float32 products of 1024 x 1024 matrices on one core")
+    return peak

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -73,27 +74,32 @@ def test_describe_knows_the_elm_too():
     assert "trainable 54100, live 54100, printed in the paper 52.92K" in result.output
 
 
-def test_an_elm_is_fitted_and_evaluated(shards, tmp_path):
-    sizes = [argument for name in ("d_m=4", "window_ms=150", "burn_in_ms=50") for argument in ("--set", name)]
+@pytest.mark.parametrize("model, size", [("elm", "d_m=4"), ("lstm", "hidden=4"), ("chrono_lstm", "hidden=4")])
+def test_every_other_model_is_fitted_and_evaluated_too(shards, tmp_path, model, size):
+    sizes = [argument for name in (size, "window_ms=150", "burn_in_ms=50") for argument in ("--set", name)]
     data = ["--data", shards["train"], "--valid", shards["valid"], "--steps", 5]
-    result = call("fit", "neuronio", "elm", *data, "--out", tmp_path / "fit", *sizes)
+    result = call("fit", "neuronio", model, *data, "--out", tmp_path / "fit", *sizes)
     assert result.exit_code == 0, result.output
     result = call("evaluate", tmp_path / "fit", "--data", shards["valid"], "--out", tmp_path / "metrics.json")
     assert result.exit_code == 0, result.output
 
 
-def test_a_benchmark_ends_with_its_figures(monkeypatch):
-    from fitting.benchmarks import elm
-
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("elm", {"branch_elm_batch8", "elm_batch8", "branch_elm_batch64", "branch_elm_batch8_loader_ms"}),
+        ("lstm", {"lstm_15", "lstm_50", "lstm_100", "lstm_50_torch_ms"}),
+    ],
+)
+def test_a_benchmark_ends_with_its_figures(monkeypatch, name, expected):
     def measure_nothing(*works, **how_often):
         works[0]()
         return [1.0 + i for i in range(len(works))]
 
-    monkeypatch.setattr(elm, "cpu_ms", measure_nothing)
-    result = call("benchmark", "elm", "--seed", 3)
+    monkeypatch.setattr(import_module(f"fitting.benchmarks.{name}"), "cpu_ms", measure_nothing)
+    result = call("benchmark", name, "--seed", 3)
     assert result.exit_code == 0, result.output
-    figures = json.loads(result.output.splitlines()[-1])
-    assert {"branch_elm_batch8", "elm_batch8", "branch_elm_batch64", "branch_elm_batch8_loader_ms"} <= figures.keys()
+    assert expected <= json.loads(result.output.splitlines()[-1]).keys()
 
 
 def test_a_benchmark_that_does_not_exist_is_refused():
