@@ -8,6 +8,7 @@ takes such input as Events too (`takes_events`), how many of its trainable param
 
 from fitting.models.elm import ELM, BranchELM
 from fitting.models.lstm import LSTM, ChronoLSTM
+from fitting.models.tcn import TCN
 from fitting.settings import SettingError
 
 MODELS = {
@@ -15,6 +16,7 @@ MODELS = {
     "branch_elm": BranchELM,
     "lstm": LSTM,
     "chrono_lstm": ChronoLSTM,
+    "tcn": TCN,
 }
 
 
