@@ -202,20 +202,24 @@ class ELM(nn.Module):
     def equations(self, inputs):
         """`forward` as the module's equations stand, synapse by synapse and step by step: the reference for it, a
         hundred times slower."""
+        return self.trace(inputs)[-1]
+
+    def trace(self, inputs):
+        """What the neuron does by its equations: (b [batch, time, branches], m [batch, time, d_m], y)."""
         x = inputs.dense(self.w_s.dtype, self.w_s.device) if isinstance(inputs, Events) else inputs
         tau_s = self.tau_s if self.settings.tau_s_of_each_synapse else torch.full_like(self.w_s, self.settings.tau_s)
         kappa_s, w_s = torch.exp(-self.settings.dt_ms / tau_s), self._live_weights()
         phi, (kappa, gain) = ACTIVATIONS[self.settings.activation], self.memory_constants()
-        synapses, memory, outputs = x.new_zeros(len(x), *w_s.shape), x.new_zeros(len(x), len(kappa)), []
+        synapses, memory, steps = x.new_zeros(len(x), *w_s.shape), x.new_zeros(len(x), len(kappa)), []
         for x_t in x.unbind(1):
             synapses = kappa_s * synapses + w_s * self._route(x_t)
-            kept = kappa * memory
-            h = self.mlp_in(torch.cat([self._branches(synapses), kept], dim=1))
+            branches, kept = self._branches(synapses), kappa * memory
+            h = self.mlp_in(torch.cat([branches, kept], dim=1))
             for layer in self.layers()[1:]:
                 h = layer(phi(h))
             memory = kept + gain * torch.tanh(2 / 3 * h)
-            outputs.append(self.readout(memory))
-        return torch.stack(outputs, dim=1)
+            steps.append((branches, memory, self.readout(memory)))
+        return tuple(torch.stack(values, dim=1) for values in zip(*steps, strict=True))
 
     def _live_weights(self):
         return torch.relu(self.w_s)

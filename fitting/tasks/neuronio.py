@@ -144,8 +144,9 @@ class NeuronIO:
         Returns (metrics, predictions). metrics: `loss`, and for all simulations and for those with few spikes (suffix
         `_few_spikes`) `auc` over 1-ms bins, `voltage_rmse_mV` (capped voltage), `voltage_rmse_aligned_mV` (after giving
         the prediction the target's mean and SD, as published evaluations do), `variance_explained`, and the counts
-        `simulations`, `bins`, `spikes`; None where undefined. predictions: arrays for figures, `roc_false_positive`,
-        `roc_true_positive` and one simulation's `trace_…`.
+        `simulations`, `bins`, `spikes`; None where undefined. predictions: arrays for figures and tables,
+        `roc_false_positive`, `roc_true_positive`, one simulation's `trace_…`, and what each simulation adds to the
+        scores, `simulation_few_spikes` (whether it has few) and `simulation_…` as of `contributions`.
         """
         everything = range(len(data))
         logit, voltage = self.predict(model, data, everything, show_progress)
@@ -159,7 +160,11 @@ class NeuronIO:
         # The liveliest simulation that published evaluations would keep.
         shown = int(few[np.argmax(data.spike_counts[few])]) if len(few) else int(np.argmin(data.spike_counts))
         trace = {f"trace_{name}": value for name, value in self._trace(shown, logit, voltage, spike, target).items()}
-        return metrics, {"roc_false_positive": false_positive, "roc_true_positive": true_positive, **trace}
+        each = contributions(logit, spike, voltage, target) | {
+            "few_spikes": data.spike_counts <= self.settings.few_spikes
+        }
+        each = {f"simulation_{name}": value for name, value in each.items()}
+        return metrics, {"roc_false_positive": false_positive, "roc_true_positive": true_positive, **trace, **each}
 
     def trace(self, model, data, simulation):
         """One simulation's target and prediction for a figure.
@@ -315,6 +320,27 @@ def auc(value, positive):
         return None
     rank_sum = rankdata(value)[positive].sum()
     return float((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def contributions(logit, spike, voltage, target):
+    """What each simulation adds to AUC and voltage RMSE, so that both follow exactly for any choice of simulations.
+
+    All four: lists of one array [ms] for each simulation, as `score` takes them.
+    Returns a dict: `won` float32 [simulation, simulation], of the pairs of a bin with a spike in the first simulation
+    and one without in the second how many have the higher logit in the former, ties counting half; `spikes` and `bins`
+    int64 [simulation]; `squared_error` float64 [simulation], mV². Where simulation k counts w_k times, AUC is
+    w won w / ((w spikes) (w (bins - spikes))).
+    """
+    spike = [np.asarray(bins, bool) for bins in spike]
+    spikes = np.array([bins.sum() for bins in spike])
+    owner, positives = np.repeat(np.arange(len(spike)), spikes), np.concatenate(logit)[np.concatenate(spike)]
+    won = np.empty((len(spike), len(spike)), np.float32)
+    for other, (values, bins) in enumerate(zip(logit, spike, strict=True)):
+        silent = np.sort(values[~bins])
+        beaten = (np.searchsorted(silent, positives, "left") + np.searchsorted(silent, positives, "right")) / 2
+        won[:, other] = np.bincount(owner, beaten, minlength=len(spike))
+    error = [np.square(v.astype(np.float64) - t).sum() for v, t in zip(voltage, target, strict=True)]
+    return {"won": won, "spikes": spikes, "bins": np.array(list(map(len, spike))), "squared_error": np.array(error)}
 
 
 def roc(value, positive):

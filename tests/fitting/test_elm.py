@@ -54,7 +54,7 @@ def assert_same(ours, reference, tolerance=1e-12):
 
 
 def published_equations(model, x):
-    """The neuron synapse by synapse and step by step, from the paper and the routing's description alone."""
+    """(b, m, y) of the neuron, synapse by synapse and step by step, from the paper and the routing alone."""
     p, s = {name: value.detach().numpy() for name, value in model.named_parameters()}, model.settings
     channels, steps = x.shape[1], len(x)
     if isinstance(model, BranchELM):
@@ -71,7 +71,7 @@ def published_equations(model, x):
         tau_m = np.exp(np.linspace(np.log(s.tau_m_min), np.log(s.tau_m_max), s.d_m))
     kappa_s, kappa_m = np.exp(-s.dt_ms / s.tau_s), np.exp(-s.dt_ms / tau_m)
     layers = ["mlp_in", *(f"mlp_hidden.{i}" for i in range(s.mlp_layers - 1)), *["mlp_out"] * (s.mlp_layers > 0)]
-    synapses, memory, outputs = np.zeros_like(w_s), np.zeros(s.d_m), np.empty((steps, 2))
+    synapses, memory, trace = np.zeros_like(w_s), np.zeros(s.d_m), []
     for t in range(steps):
         branches = np.zeros(len(wires))
         for k, row in enumerate(wires):
@@ -86,18 +86,19 @@ def published_equations(model, x):
             h = p[f"{layer}.weight"] @ h + p[f"{layer}.bias"]
         gain = s.lambda_value * (1 - kappa_m) if s.gain == "v1" else 1 - np.exp(-s.lambda_value * s.dt_ms / tau_m)
         memory = kappa_m * memory + gain * 1.7159 * np.tanh(2 / 3 * h)
-        outputs[t] = p["readout.weight"] @ memory + p["readout.bias"]
-    return outputs
+        trace.append((branches, memory, p["readout.weight"] @ memory + p["readout.bias"]))
+    return [np.array(values) for values in zip(*trace, strict=True)]
 
 
 @pytest.mark.parametrize("kind", [ELM, BranchELM])
 @pytest.mark.parametrize("settings", [v for v in VARIANTS if "routing" not in v], ids=str)
-def test_the_equations_are_those_published(kind, settings, make_events):
+def test_branches_memories_and_outputs_are_those_of_the_published_equations(kind, settings, make_events):
     model, events = small_model(kind=kind, **settings), make_events(2, 80)
     with torch.no_grad():
-        ours = model.equations(events).numpy()
-    for window, x in zip(ours, events.dense(torch.float64), strict=True):
-        np.testing.assert_allclose(window, published_equations(model, x.numpy()), rtol=0, atol=1e-12)
+        ours = model.trace(events)
+    for window, x in enumerate(events.dense(torch.float64)):
+        for mine, published in zip(ours, published_equations(model, x.numpy()), strict=True):
+            np.testing.assert_allclose(mine[window].numpy(), published, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [ELM, BranchELM])

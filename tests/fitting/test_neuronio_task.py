@@ -131,6 +131,23 @@ def test_auc_is_the_share_of_pairs_in_the_right_order(ties):
     assert false_positive[0] == true_positive[0] == 0 and false_positive[-1] == true_positive[-1] == 1
 
 
+def test_scores_of_any_choice_of_simulations_follow_from_what_each_contributes():
+    generator = np.random.default_rng(0)
+    lengths = (300, 200, 250, 300)
+    spike = [(generator.random(n) < 0.05).astype(np.uint8) for n in lengths]
+    spike[2][:] = 0
+    logit = [np.round(generator.normal(size=n) + s, 1).astype(np.float32) for n, s in zip(lengths, spike, strict=True)]
+    voltage, target = ([generator.normal(-67, 3, n).astype(np.float32) for n in lengths] for _ in range(2))
+    each = task_module.contributions(logit, spike, voltage, target)
+    for drawn in ([0, 1, 2, 3], [3, 3, 0, 2], [1, 2, 2, 2]):
+        exact = task_module.score(*([array[k] for k in drawn] for array in (logit, spike, voltage, target)))
+        w = np.bincount(drawn, minlength=4)
+        silent = each["bins"] - each["spikes"]
+        assert w @ each["won"] @ w / ((w @ each["spikes"]) * (w @ silent)) == pytest.approx(exact["auc"], rel=1e-14)
+        rmse = np.sqrt(w @ each["squared_error"] / (w @ each["bins"]))
+        assert rmse == pytest.approx(exact["voltage_rmse_mV"], rel=1e-12)
+
+
 def test_auc_without_a_spike_is_undefined():
     assert auc(np.arange(5.0), np.zeros(5)) is None
     assert roc(np.arange(5.0), np.zeros(5))[0].size == 0
