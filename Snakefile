@@ -1,6 +1,5 @@
 """From equation files to fitted neurons, tables, figures and one page: snakemake --cores 8 all"""
 
-import re
 import shlex
 import sys
 
@@ -19,10 +18,9 @@ shell.prefix(f'set -euo pipefail; python() {{{{ {shlex.quote(sys.executable)} "$
 
 
 wildcard_constraints:
-    cell=re.escape(study.cell_name(config["cell"])),
     split="|".join(study.SPLITS),
     shard=r"\d\d\d+",
-    model=study.NAME,
+    model="|".join(entry["name"] for entry in config["neuronio"]["models"]),
     seed=r"\d+",
 
 
@@ -34,4 +32,5 @@ rule all:
     "Everything at the scale that the configuration asks for."
     default_target: True
     input:
+        rules.neuronio.input,
         "results/report.html",

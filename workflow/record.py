@@ -1,7 +1,8 @@
 """Keep what a run came to in results/record/, and put it into the README between its marks.
 
-A record is a folder: metrics.csv, the pictures that the README shows, and provenance.json, which says by which command,
-at which scale, on which cell, with which version of the code and at what cost it was made.
+A record is a folder, results/record/STUDY/SCALE: metrics.csv, paired.csv, pictures, and provenance.json, which says by
+which command, at which scale, on which cell, with which version of the code and at what cost it was made. The README
+shows the tables of all scales in SCALES that there are, and the pictures of the first.
 """
 
 import argparse
@@ -13,18 +14,30 @@ from pathlib import Path
 import pandas as pd
 
 from sims import sealed
-from workflow.report.page import costs, scores
+from workflow.report.page import costs, differences, scores
 
 MARK = "<!-- record: {name} -->\n"
 END = "<!-- /record -->\n"
+SCALES = ("paper", "long", "default")
+CAPTIONS = {
+    "performance": "Scores against live parameters: mean and standard deviation over seeds. Open symbols: what the "
+    "papers print, on their own simulations.",
+    "ablations": "AUC after changing one thing of one neuron; red: the neuron unchanged. Panels with other numbers of "
+    "steps do not compare.",
+    "curves": "Above: test AUC of whole fits to more data and of more steps. Below: their validation loss.",
+}
 SIMULATORS = {"neuron": "NEURON", "cable": "the cable solver"}
 
 
-def provenance(command, scale, card, cost_files):
-    """Where a record comes from, as plain data; card: of workflow.tables.data_card.  Costs in CPU hours by step."""
+def provenance(command, scale, shown, card, cost_files):
+    """Where a record comes from, as plain data; card: of workflow.tables.data_card.  Costs in CPU hours by step.
+
+    shown: the model in its pictures, with which the others are compared.
+    """
     return {
         "command": command,
         "scale": scale,
+        "shown": shown,
         "data": {name: ", ".join(values) for name, values in card["attributes"].items()},
         "channels": card["channels"],
         "splits": card["splits"],
@@ -35,18 +48,27 @@ def provenance(command, scale, card, cost_files):
 
 
 def table(folder):
-    """The record's results as Markdown."""
+    """The record's results as Markdown, headline models only."""
     made = json.loads((folder / "provenance.json").read_text())
     rows = {row["split"]: row for row in made["splits"]}
     scored = pd.read_csv(folder / "metrics.csv").iloc[0]
+    compared = differences(folder / "paired.csv") if (folder / "paired.csv").exists() else []
+    compared = {
+        row["model"]: f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})".replace("-", "−")
+        for row in compared
+        if row["metric"] == "auc_few_spikes" and row["other"] == made["shown"] and row["low"] is not None
+    }
     lines = [
-        "| model | live parameters | steps | AUC | AUC, ≤ 24 spikes | voltage RMSE, mV | paper: AUC, RMSE |",
-        "|---|---|---|---|---|---|---|",
+        "| model | live parameters | operations a step | steps | AUC | AUC, ≤ 24 spikes | voltage RMSE, mV | "
+        f"AUC, ≤ 24 spikes, minus that of {made['shown']} (95 %) | paper: AUC, RMSE |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in scores(folder / "metrics.csv"):
-        auc, few, rmse = (_mean(row[key]) for key in ("auc", "auc_few_spikes", "voltage_rmse_mV"))
-        paper = ", ".join(_number(row["paper"][key]) for key in ("auc", "voltage_rmse_mV"))
-        lines.append(f"| {row['name']} | {row['parameters']} | {row['steps']} | {auc} | {few} | {rmse} | {paper} |")
+        if row["headline"]:
+            auc, few, rmse = (_mean(row[key]) for key in ("auc", "auc_few_spikes", "voltage_rmse_mV"))
+            paper = ", ".join(_number(row["paper"][key]) for key in ("auc", "voltage_rmse_mV"))
+            cells = row["name"], row["parameters"], row["flops"] or "–", row["steps"], auc, few, rmse
+            lines.append(f"| {' | '.join(map(str, cells))} | {compared.get(row['name'], '–')} | {paper} |")
     train, test = rows["train"], rows["test"]
     hours, simulator = made["cpu_hours"], SIMULATORS.get(made["data"]["backend"], made["data"]["backend"])
     return "\n".join(
@@ -61,22 +83,35 @@ def table(folder):
             *lines,
             "",
             f"Scores are over {int(scored['spikes'])} output spikes of {int(scored['simulations'])} test simulations. "
-            "The paper's numbers are for the original data set, which is far larger, and 342,000 steps.",
+            "The paper's numbers are for the original data set, and 342,000 steps.",
             "",
         ]
     )
 
 
 def picture(folder):
-    """The record's pictures as Markdown."""
+    """What the README opens with, as Markdown."""
     made = json.loads((folder / "provenance.json").read_text())
-    model = scores(folder / "metrics.csv")[-1]["name"]
     return (
         f"![A test simulation]({folder / 'trace.png'})\n\n"
-        f"*The cell {made['data']['cell']} and its surrogate {model} on a test simulation that neither the weights "
-        f"nor their choice have seen (`{made['command']}`). Below: the cell.*\n\n"
+        f"*The cell {made['data']['cell']} and its surrogate {made['shown']} on a test simulation that neither the "
+        f"weights nor their choice have seen (`{made['command']}`).*\n\n"
         f'<img alt="The cell" src="{folder / "cell.png"}" height="480">\n'
     )
+
+
+def figures(folder):
+    """The record's other pictures with their captions, as Markdown."""
+    there = [(name, text) for name, text in CAPTIONS.items() if (folder / f"{name}.png").exists()]
+    return "".join(f"\n![{name}]({folder / name}.png)\n\n*{text}*\n" for name, text in there)
+
+
+def pieces(records):
+    """What the README shows of the records of one study, a folder: {mark: Markdown}, nothing where there are none."""
+    folders = [records / scale for scale in SCALES if (records / scale / "provenance.json").exists()]
+    if not folders:
+        return {}
+    return {"picture": picture(folders[0]), "table": "\n".join(map(table, folders)) + figures(folders[0])}
 
 
 def updated(readme, pieces):
@@ -88,12 +123,6 @@ def updated(readme, pieces):
         start = readme.index(MARK.format(name=name)) + len(MARK.format(name=name))
         readme = readme[:start] + text + readme[readme.index(END, start) :]
     return readme
-
-
-def write_readme(readme, folder):
-    """Put a record into a README file."""
-    text = updated(readme.read_text(), {"picture": picture(folder), "table": table(folder)})
-    sealed.replace(readme, text.encode())
 
 
 def _mean(pair):
@@ -111,18 +140,20 @@ def main():
     parser.add_argument("--readme", required=True, type=Path, help="file to update")
     parser.add_argument("--command", required=True, help="what a reader would type for the same run")
     parser.add_argument("--scale", required=True)
-    parser.add_argument("--metrics", required=True, type=Path)
+    parser.add_argument("--shown", required=True, help="the model in the pictures, the others' reference")
+    parser.add_argument("--tables", required=True, nargs="+", type=Path)
     parser.add_argument("--pictures", required=True, nargs="+", type=Path)
     parser.add_argument("--card", required=True, type=Path, help="JSON of workflow.tables.data_card")
     parser.add_argument("--costs", required=True, nargs="+")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     card = json.loads(arguments.card.read_text())
-    made = provenance(arguments.command, arguments.scale, card, arguments.costs)
-    for source in (arguments.metrics, *arguments.pictures):
+    made = provenance(arguments.command, arguments.scale, arguments.shown, card, arguments.costs)
+    for source in (*arguments.tables, *arguments.pictures):
         shutil.copyfile(source, arguments.out / source.name)
     sealed.replace(arguments.out / "provenance.json", (json.dumps(made, indent=1) + "\n").encode())
-    write_readme(arguments.readme, arguments.out)
+    text = updated(arguments.readme.read_text(), pieces(arguments.out.parent))
+    sealed.replace(arguments.readme, text.encode())
 
 
 if __name__ == "__main__":

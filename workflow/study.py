@@ -1,4 +1,4 @@
-"""What the rules read off the configuration: the scale's file, shards and their simulations, fits, declared inputs."""
+"""What the rules read off the configuration: scales, folders, shards and their simulations, fits, declared inputs."""
 
 import math
 from pathlib import Path
@@ -10,11 +10,39 @@ from sims import documents
 from sims.mistakes import Mistake
 
 CONFIG = Path(__file__).parent / "config"
-SCALES = ("smoke", "default", "paper")
-NAME = r"[A-Za-z]\w*"
+# Every configuration is a scale; long/STUDY is one study's long run.
+SCALES = tuple(
+    sorted(
+        path.relative_to(CONFIG).with_suffix("").as_posix()
+        for path in CONFIG.rglob("*.yaml")
+        if path.name != "schema.yaml"
+    )
+)
 # Where the numbers of a split's simulations start: one seed, no simulation in two splits, room to add shards.
 FIRST_SIMULATION = {"train": 0, "valid": 1_000_000, "test": 2_000_000}
 SPLITS = tuple(FIRST_SIMULATION)
+# Groups of fits that change one thing of one neuron, and the settings that this thing is.
+ABLATIONS = {
+    "ablation_d_m": ("d_m",),
+    "ablation_mlp_layers": ("mlp_layers",),
+    "ablation_lambda": ("lambda_value",),
+    "ablation_tau_m": ("tau_m_min", "tau_m_max"),
+    "ablation_tau_m_range": ("tau_m_min", "tau_m_max"),
+    "ablation_d_tree": ("d_tree", "d_brch"),
+    "ablation_d_brch": ("d_brch",),
+}
+# Models whose memory can be looked at.
+ELMS = ("elm", "branch_elm")
+# CPU seconds of a step with a batch of 8, five times what they are on a core with AVX-512.
+SECONDS_PER_STEP = {
+    "branch_elm": 0.03,
+    "elm": 0.03,
+    "lif": 0.05,
+    "alif": 0.05,
+    "lstm": 0.5,
+    "chrono_lstm": 0.5,
+    "tcn": 5,
+}
 
 
 class ConfigurationError(Mistake):
@@ -26,6 +54,16 @@ def scale_file(scale):
     if scale not in SCALES:
         raise ConfigurationError(f"scale: found {scale!r}, expected one of: {', '.join(SCALES)}")
     return str(CONFIG / f"{scale}.yaml")
+
+
+def label(scale, name):
+    """What the results of the study `name` are called at a scale, so that none overwrites another's.
+
+    Its own long run is "long"; another study's long run leaves it at "default"; else the scale itself.
+    """
+    if not scale.startswith("long/"):
+        return scale
+    return "long" if scale == f"long/{name}" else "default"
 
 
 def check_configuration(config):
@@ -51,6 +89,25 @@ def _contradictions(config):
             mistakes.append(f"neuronio.cross_check.{key}: found {wanted}, but a test shard has {there}")
     names = [entry["name"] for entry in neuronio["models"]]
     mistakes += [f"neuronio.models: two are named {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
+    there = neuronio["splits"]["train"]["shards"]
+    for fitted in models(neuronio):
+        place, wanted = f"neuronio.models.{fitted['name']}", fitted["training"].get("shards", there)
+        if wanted > there:
+            mistakes.append(f"{place}: found {wanted} shards to train on, but the split has {there}")
+        if fitted["name"] == neuronio["reference"]:
+            if fitted["model"] not in ELMS:
+                mistakes.append(f"{place}: is the reference and a {fitted['model']}, expected one of {', '.join(ELMS)}")
+            if "performance" not in fitted["groups"]:
+                mistakes.append(f"{place}: is the reference, and not in the group performance")
+        for group in ABLATIONS.keys() & fitted["groups"]:
+            for setting in sorted(set(ABLATIONS[group]) - fitted["settings"].keys()):
+                mistakes.append(f"{place}: is in the group {group}, but does not set {setting}")
+    for place, name in [
+        ("reference", neuronio["reference"]),
+        *(("pairs", name) for pair in neuronio.get("pairs", []) for name in pair),
+    ]:
+        if name not in names:
+            mistakes.append(f"neuronio.{place}: found {name!r}, expected one of the models: {', '.join(names)}")
     return mistakes
 
 
@@ -69,10 +126,17 @@ def cell_files(path):
     return [file for file in documents.sources(path) if documents.read(file).value["kind"].value == "cell"]
 
 
-def shards(neuronio, cell, split):
-    """The shard files of a split, in order."""
-    folder, count = f"data/neuronio/{cell_name(cell)}/{split}", neuronio["splits"][split]["shards"]
-    return [f"{folder}/{shard:03d}.nc" for shard in range(count)]
+def data_folder(cell, scale):
+    """The folder of a cell's shards.
+
+    Scales share their shards, of which one has the first so many; but smoke's are smaller.
+    """
+    return f"data/neuronio/{cell_name(cell)}" + ("/smoke" if scale == "smoke" else "")
+
+
+def shards(neuronio, folder, split):
+    """The shard files of a split in a data folder, in order."""
+    return [f"{folder}/{split}/{shard:03d}.nc" for shard in range(neuronio["splits"][split]["shards"])]
 
 
 def first_simulation(neuronio, split, shard):
@@ -100,28 +164,48 @@ def simulation_minutes(backend, dt, seconds):
     return 5 + math.ceil(seconds * {"neuron": 20, "cable": 2}[backend] * finer / 60)
 
 
-def fit_folders(neuronio, cell):
-    """The folders of all fits: models in the order of the configuration, each with its seeds."""
+def fit_minutes(kind, training):
+    """Minutes that a fit may take on a slow core, validation included.  kind: of model; training: as of `models`."""
+    seconds = SECONDS_PER_STEP.get(kind, max(SECONDS_PER_STEP.values()))
+    return 10 + math.ceil(training["steps"] * max(1, training["batch_size"] / 8) * seconds / 60)
+
+
+def models(neuronio):
+    """The configuration's models with all that holds for them.
+
+    A list of dicts: `name`, `model`; `own`, the settings of its entry; `settings`, these on top of those of every
+    model of its kind; `training`, as its entry changes what holds for all; `groups`, what the fits are for; `hours`
+    of simulation to train on.
+    """
     return [
-        f"results/neuronio/{cell_name(cell)}/{entry['name']}/seed{seed}"
+        {
+            "name": entry["name"],
+            "model": entry["model"],
+            "own": (own := entry.get("settings", {})),
+            "settings": neuronio.get("settings", {}).get(entry["model"], {}) | own,
+            "training": (training := neuronio["training"] | entry.get("training", {})),
+            "groups": entry.get("groups", ["performance"]),
+            "hours": training.get("shards", neuronio["splits"]["train"]["shards"])
+            * shard_seconds(neuronio, "train")
+            / 3600,
+        }
         for entry in neuronio["models"]
-        for seed in training(neuronio, entry["name"])["seeds"]
     ]
 
 
-def model(neuronio, name):
-    """The configuration's entry of a model."""
-    found = [entry for entry in neuronio["models"] if entry["name"] == name]
-    if not found:
-        raise ConfigurationError(f"neuronio.models: none is named {name!r}")
-    return found[0]
+def fit_folders(neuronio, results, *groups):
+    """The folders of the fits of some groups, or of all: models in the order of the configuration, each with its
+    seeds."""
+    return [
+        f"{results}/{entry['name']}/seed{seed}"
+        for entry in models(neuronio)
+        if not groups or set(groups) & set(entry["groups"])
+        for seed in entry["training"]["seeds"]
+    ]
 
 
-def training(neuronio, name):
-    """How a model is trained: what holds for all, with what its own entry changes."""
-    return neuronio["training"] | model(neuronio, name).get("training", {})
-
-
-def settings(neuronio, name):
-    """A model's settings as the command line takes them, ["d_m=20", …]."""
-    return [f"{key}={value}" for key, value in model(neuronio, name).get("settings", {}).items()]
+def pairs(neuronio):
+    """Pairs of models to compare: every other one of the performance group with the reference, then those listed."""
+    reference = neuronio["reference"]
+    names = [entry["name"] for entry in models(neuronio) if "performance" in entry["groups"]]
+    return [[name, reference] for name in names if name != reference] + neuronio.get("pairs", [])

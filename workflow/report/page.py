@@ -21,7 +21,10 @@ def image(path):
 
 
 def scores(path):
-    """The table of metrics, one row a model; scores are (mean, standard deviation) over seeds, None where undefined."""
+    """The table of metrics, one row a model; scores are (mean, standard deviation) over seeds, None where undefined.
+
+    A table from before a column was there has None in its place, and is all headline.
+    """
     table = pd.read_csv(path)
     rows = []
     for name, group in table.groupby("name", sort=False):
@@ -29,9 +32,11 @@ def scores(path):
         rows.append(
             {
                 "name": name,
+                "headline": "performance" in first.get("groups", "performance").split(),
                 "seeds": len(group),
                 "steps": int(first["steps"]),
                 "parameters": int(first["parameters_live"]),
+                "flops": None if pd.isna(first.get("flops_per_step")) else int(first["flops_per_step"]),
                 "paper": {key: _given(first[f"paper_{key}"]) for key in ("auc", "voltage_rmse_mV")},
                 **{
                     key: (_given(group[key].mean()), _given(group[key].std(ddof=1)))
@@ -40,6 +45,13 @@ def scores(path):
             }
         )
     return rows
+
+
+def differences(path):
+    """The table of paired differences as rows, None where undefined; of AUC and of RMSE with at most 24 spikes."""
+    table = pd.read_csv(path)
+    kept = table[table["metric"].isin(["auc_few_spikes", "voltage_rmse_mV_few_spikes"])]
+    return [{key: _given(value) for key, value in row.items()} for row in kept.to_dict("records")]
 
 
 def costs(paths):
@@ -71,6 +83,7 @@ def main():
     parser.add_argument("--configuration", required=True, type=json.loads, help="the whole configuration, as JSON")
     parser.add_argument("--summary", required=True, type=Path, help="what `sims check` says of the equation files")
     parser.add_argument("--metrics", required=True, help="CSV of workflow.tables.metrics")
+    parser.add_argument("--paired", required=True, help="CSV of workflow.tables.paired")
     parser.add_argument("--figures", required=True, nargs="+", type=Path, help="SVG files")
     parser.add_argument("--card", required=True, type=Path, help="JSON of workflow.tables.data_card")
     parser.add_argument("--card-page", required=True, help="where the data card is, for the reader")
@@ -88,6 +101,7 @@ def main():
         card_page=arguments.card_page,
         cross_check=json.loads(arguments.cross_check.read_text()),
         scores=scores(arguments.metrics),
+        differences=differences(arguments.paired),
         figures={path.stem: image(path) for path in arguments.figures},
         summary=arguments.summary.read_text(),
         equations={str(path): path.read_text() for path in dict.fromkeys(arguments.equations)},

@@ -6,10 +6,32 @@ from pathlib import Path
 
 NEURONIO = config["neuronio"]
 CELL = study.cell_name(config["cell"])
-RESULTS = f"results/neuronio/{CELL}"
-FITS = study.fit_folders(NEURONIO, config["cell"])
-SHARDS = {split: study.shards(NEURONIO, config["cell"], split) for split in study.SPLITS}
+LABEL = study.label(config["scale"], "neuronio")
+DATA = study.data_folder(config["cell"], config["scale"])
+RESULTS = f"results/neuronio/{CELL}/{LABEL}"
+SHARDS = {split: study.shards(NEURONIO, DATA, split) for split in study.SPLITS}
 EVERY_SHARD = [path for split in study.SPLITS for path in SHARDS[split]]
+MODELS = {entry["name"]: entry for entry in study.models(NEURONIO)}
+FITS = study.fit_folders(NEURONIO, RESULTS)
+HEADLINE = study.fit_folders(NEURONIO, RESULTS, "performance")
+PAIRS = study.pairs(NEURONIO)
+COMPARED = [fit for fit in FITS if Path(fit).parent.name in {name for pair in PAIRS for name in pair}]
+CURVES = study.fit_folders(NEURONIO, RESULTS, "curve_data", "curve_steps")
+# The first fit of the reference, which figures of a single neuron show.
+SHOWN = next(fit for fit in FITS if Path(fit).parent.name == NEURONIO["reference"])
+FIGURES = ["cell", "input_map", "rates", "statistics", "performance", "flops", "trace", "memory", "roc", "learning"]
+FIGURES += ["ablations"] if study.fit_folders(NEURONIO, RESULTS, *study.ABLATIONS) else []
+FIGURES += ["curves"] if CURVES else []
+
+
+rule neuronio:
+    "The whole study: data and their card, fits, tables and figures."
+    input:
+        f"{DATA}/{LABEL}.md",
+        f"{RESULTS}/cross_check.json",
+        f"{RESULTS}/metrics.csv",
+        f"{RESULTS}/paired.csv",
+        expand(f"{RESULTS}/figures/{{name}}.{{ending}}", name=FIGURES, ending=["svg", "png"]),
 
 
 rule check_equations:
@@ -40,11 +62,11 @@ rule generate_shard:
         inputs=documents.sources(config["inputs"]),
         morphology=study.morphology_files(config["cell"]),
     output:
-        "data/neuronio/{cell}/{split}/{shard}.nc",
+        f"{DATA}/{{split}}/{{shard}}.nc",
     log:
-        "data/neuronio/{cell}/{split}/{shard}.log",
+        f"{DATA}/{{split}}/{{shard}}.log",
     benchmark:
-        "data/neuronio/{cell}/{split}/{shard}.tsv"
+        f"{DATA}/{{split}}/{{shard}}.tsv"
     params:
         cell=config["cell"],
         first=lambda wildcards: study.first_simulation(NEURONIO, wildcards.split, wildcards.shard),
@@ -61,7 +83,7 @@ rule generate_shard:
         runtime=lambda wildcards, attempt: attempt
         * study.simulation_minutes(config["backend"], config["dt"], study.shard_seconds(NEURONIO, wildcards.split)),
     message:
-        "Simulating {params.simulations} x {params.seconds} s of the cell {wildcards.cell} ({wildcards.split} {wildcards.shard})"
+        "Simulating {params.simulations} x {params.seconds} s of {params.cell} ({wildcards.split} {wildcards.shard})"
     shell:
         "python -m sims neuronio generate {output:q} --cell {params.cell:q} --equations {input.cell[0]:q}"
         " --inputs {input.inputs[0]:q} --backend {params.backend} --precision {params.precision} --dt {params.dt}"
@@ -112,7 +134,7 @@ rule write_data_card:
         registry="data/registry.csv",
     output:
         card=report(
-            f"data/neuronio/{CELL}/README.md",
+            f"{DATA}/{LABEL}.md",
             caption="../report/data_card.rst",
             category="NeuronIO",
             labels={"what": "data card"},
@@ -141,30 +163,33 @@ rule write_data_card:
 rule fit_surrogate:
     "Fit one surrogate to the ground truth, one seed; a fit that was killed goes on from its checkpoint."
     input:
-        train=SHARDS["train"],
+        train=lambda wildcards: SHARDS["train"][: MODELS[wildcards.model]["training"].get("shards")],
         valid=SHARDS["valid"],
     output:
-        weights="results/neuronio/{cell}/{model}/seed{seed}/model.safetensors",
-        config="results/neuronio/{cell}/{model}/seed{seed}/config.yaml",
-        history="results/neuronio/{cell}/{model}/seed{seed}/history.csv",
+        weights=f"{RESULTS}/{{model}}/seed{{seed}}/model.safetensors",
+        config=f"{RESULTS}/{{model}}/seed{{seed}}/config.yaml",
+        history=f"{RESULTS}/{{model}}/seed{{seed}}/history.csv",
     log:
-        "results/neuronio/{cell}/{model}/seed{seed}/fit.log",
+        f"{RESULTS}/{{model}}/seed{{seed}}/fit.log",
     benchmark:
-        "results/neuronio/{cell}/{model}/seed{seed}/fit.tsv"
+        f"{RESULTS}/{{model}}/seed{{seed}}/fit.tsv"
     params:
         folder=lambda wildcards, output: Path(output.weights).parent,
         train=lambda wildcards, input: [f"--data={path}" for path in input.train],
         valid=lambda wildcards, input: [f"--valid={path}" for path in input.valid],
-        model=lambda wildcards: study.model(NEURONIO, wildcards.model)["model"],
-        settings=lambda wildcards: [f"--set={text}" for text in study.settings(NEURONIO, wildcards.model)],
-        steps=lambda wildcards: study.training(NEURONIO, wildcards.model)["steps"],
-        batch_size=lambda wildcards: study.training(NEURONIO, wildcards.model)["batch_size"],
-        learning_rate=lambda wildcards: study.training(NEURONIO, wildcards.model)["learning_rate"],
+        model=lambda wildcards: MODELS[wildcards.model]["model"],
+        settings=lambda wildcards: [
+            f"--set={name}={value}" for name, value in MODELS[wildcards.model]["settings"].items()
+        ],
+        steps=lambda wildcards: MODELS[wildcards.model]["training"]["steps"],
+        batch_size=lambda wildcards: MODELS[wildcards.model]["training"]["batch_size"],
+        learning_rate=lambda wildcards: MODELS[wildcards.model]["training"]["learning_rate"],
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * (1500 + study.simulated_seconds(NEURONIO, "train", "valid") // 8),
-        # Minutes: a quarter of a second a step, whatever the model.
-        runtime=lambda wildcards, attempt: attempt * (10 + study.training(NEURONIO, wildcards.model)["steps"] // 240),
+        mem_mb=lambda wildcards, attempt: attempt
+        * (1500 + int(450 * MODELS[wildcards.model]["hours"]) + study.simulated_seconds(NEURONIO, "valid") // 8),
+        runtime=lambda wildcards, attempt: attempt
+        * study.fit_minutes(MODELS[wildcards.model]["model"], MODELS[wildcards.model]["training"]),
     message:
         "Fitting {wildcards.model}, seed {wildcards.seed}: {params.steps} steps"
     shell:
@@ -179,12 +204,12 @@ rule evaluate_surrogate:
         fit=rules.fit_surrogate.output,
         test=SHARDS["test"],
     output:
-        metrics="results/neuronio/{cell}/{model}/seed{seed}/metrics.json",
-        predictions="results/neuronio/{cell}/{model}/seed{seed}/predictions.npz",
+        metrics=f"{RESULTS}/{{model}}/seed{{seed}}/metrics.json",
+        predictions=f"{RESULTS}/{{model}}/seed{{seed}}/predictions.npz",
     log:
-        "results/neuronio/{cell}/{model}/seed{seed}/evaluate.log",
+        f"{RESULTS}/{{model}}/seed{{seed}}/evaluate.log",
     benchmark:
-        "results/neuronio/{cell}/{model}/seed{seed}/evaluate.tsv"
+        f"{RESULTS}/{{model}}/seed{{seed}}/evaluate.tsv"
     params:
         folder=lambda wildcards, output: Path(output.metrics).parent,
         test=lambda wildcards, input: [f"--data={path}" for path in input.test],
@@ -219,7 +244,7 @@ rule tabulate_metrics:
         f"{RESULTS}/metrics.tsv"
     params:
         fits=FITS,
-        models=json.dumps(NEURONIO["models"]),
+        models=json.dumps(list(MODELS.values())),
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 300 * attempt,
@@ -229,10 +254,159 @@ rule tabulate_metrics:
         " > {log:q} 2>&1"
 
 
-rule draw_trace:
-    "The neuron and the last model of the configuration on one test simulation."
+rule compare_pairs:
+    "Differences between models on the same test simulations, with intervals."
     input:
-        predictions=f"{FITS[-1]}/predictions.npz",
+        script="workflow/tables/paired.py",
+        predictions=expand("{fit}/predictions.npz", fit=COMPARED),
+    output:
+        report(
+            f"{RESULTS}/paired.csv",
+            caption="../report/paired.rst",
+            category="NeuronIO",
+            labels={"what": "differences between the surrogates"},
+        ),
+    log:
+        f"{RESULTS}/paired.log",
+    benchmark:
+        f"{RESULTS}/paired.tsv"
+    params:
+        pairs=[f"--pair={name},{other}" for name, other in PAIRS],
+        seed=config["seed"],
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 10 * attempt,
+    shell:
+        "python -m workflow.tables.paired {input.predictions:q} {params.pairs:q} --seed {params.seed} --out {output:q} > {log:q} 2>&1"
+
+
+rule draw_performance:
+    "Scores against live parameters, and against operations a step; the published ones beside ours."
+    input:
+        metrics=f"{RESULTS}/metrics.csv",
+        published="workflow/tables/published.csv",
+        script="workflow/figures/performance.py",
+        style="workflow/figures/style.py",
+    output:
+        svg=report(
+            f"{RESULTS}/figures/{{figure}}.svg",
+            caption="../report/performance.rst",
+            category="NeuronIO",
+            labels={"what": "{figure}"},
+        ),
+        png=f"{RESULTS}/figures/{{figure}}.png",
+    log:
+        f"{RESULTS}/figures/{{figure}}.log",
+    benchmark:
+        f"{RESULTS}/figures/{{figure}}.tsv"
+    params:
+        stem=lambda wildcards, output: output.svg.removesuffix(".svg"),
+        against=lambda wildcards: {"performance": "parameters_live", "flops": "flops_per_step"}[wildcards.figure],
+    wildcard_constraints:
+        figure="performance|flops",
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.figures.performance {input.metrics:q} --published {input.published} --against {params.against}"
+        " --out {params.stem:q} > {log:q} 2>&1"
+
+
+rule draw_ablations:
+    "What changing one thing of one neuron does to its score."
+    input:
+        metrics=f"{RESULTS}/metrics.csv",
+        script="workflow/figures/ablations.py",
+        style="workflow/figures/style.py",
+    output:
+        svg=report(
+            f"{RESULTS}/figures/ablations.svg",
+            caption="../report/ablations.rst",
+            category="NeuronIO",
+            labels={"what": "ablations"},
+        ),
+        png=f"{RESULTS}/figures/ablations.png",
+    log:
+        f"{RESULTS}/figures/ablations.log",
+    benchmark:
+        f"{RESULTS}/figures/ablations.tsv"
+    params:
+        stem=lambda wildcards, output: output.svg.removesuffix(".svg"),
+        models=json.dumps(list(MODELS.values())),
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.figures.ablations {input.metrics:q} --models {params.models:q} --out {params.stem:q} > {log:q} 2>&1"
+
+
+rule draw_curves:
+    "What more data and more steps are worth."
+    input:
+        metrics=f"{RESULTS}/metrics.csv",
+        histories=expand("{fit}/history.csv", fit=CURVES),
+        script="workflow/figures/curves.py",
+        style="workflow/figures/style.py",
+    output:
+        svg=report(
+            f"{RESULTS}/figures/curves.svg",
+            caption="../report/curves.rst",
+            category="NeuronIO",
+            labels={"what": "curves over data and steps"},
+        ),
+        png=f"{RESULTS}/figures/curves.png",
+    log:
+        f"{RESULTS}/figures/curves.log",
+    benchmark:
+        f"{RESULTS}/figures/curves.tsv"
+    params:
+        stem=lambda wildcards, output: output.svg.removesuffix(".svg"),
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.figures.curves {input.metrics:q} --histories {input.histories:q} --out {params.stem:q} > {log:q} 2>&1"
+
+
+rule draw_memory:
+    "Inside the reference: its input, branches, memories and outputs over a second, and its synaptic weights."
+    input:
+        fit=f"{SHOWN}/model.safetensors",
+        config=f"{SHOWN}/config.yaml",
+        shard=SHARDS["test"][0],
+        script="workflow/figures/memory.py",
+        style="workflow/figures/style.py",
+    output:
+        svg=report(
+            f"{RESULTS}/figures/memory.svg",
+            caption="../report/memory.rst",
+            category="NeuronIO",
+            labels={"what": "inside a surrogate"},
+        ),
+        png=f"{RESULTS}/figures/memory.png",
+    log:
+        f"{RESULTS}/figures/memory.log",
+    benchmark:
+        f"{RESULTS}/figures/memory.tsv"
+    params:
+        folder=SHOWN,
+        stem=lambda wildcards, output: output.svg.removesuffix(".svg"),
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.figures.memory {params.folder:q} {input.shard:q} --out {params.stem:q} > {log:q} 2>&1"
+
+
+rule draw_trace:
+    "The neuron and the reference on one test simulation."
+    input:
+        predictions=f"{SHOWN}/predictions.npz",
         script="workflow/figures/trace.py",
         style="workflow/figures/style.py",
     output:
@@ -249,7 +423,7 @@ rule draw_trace:
         f"{RESULTS}/figures/trace.tsv"
     params:
         stem=lambda wildcards, output: output.svg.removesuffix(".svg"),
-        label=Path(FITS[-1]).parent.name,
+        label=NEURONIO["reference"],
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
@@ -261,7 +435,7 @@ rule draw_trace:
 rule draw_roc:
     "Spikes found against false alarms, over milliseconds of the test simulations."
     input:
-        predictions=expand("{fit}/predictions.npz", fit=FITS),
+        predictions=expand("{fit}/predictions.npz", fit=HEADLINE),
         script="workflow/figures/roc.py",
         style="workflow/figures/style.py",
     output:
@@ -289,7 +463,7 @@ rule draw_roc:
 rule draw_learning:
     "Loss and AUC on the validation simulations while fitting."
     input:
-        histories=expand("{fit}/history.csv", fit=FITS),
+        histories=expand("{fit}/history.csv", fit=HEADLINE),
         script="workflow/figures/learning.py",
         style="workflow/figures/style.py",
     output:

@@ -8,10 +8,8 @@ rule write_report:
         template="workflow/report/report.html.jinja",
         summary="results/neuronio/equations.txt",
         metrics=f"{RESULTS}/metrics.csv",
-        figures=expand(
-            f"{RESULTS}/figures/{{name}}.svg",
-            name=["cell", "input_map", "rates", "statistics", "trace", "roc", "learning"],
-        ),
+        paired=f"{RESULTS}/paired.csv",
+        figures=expand(f"{RESULTS}/figures/{{name}}.svg", name=FIGURES),
         card=rules.write_data_card.output.json,
         cross_check=rules.cross_check.output,
         equations=documents.sources(config["equations"]) + documents.sources(config["inputs"]),
@@ -38,8 +36,8 @@ rule write_report:
         "Writing {output}"
     shell:
         "python -m workflow.report.page --out {output} --template {input.template} --configuration {params.configuration:q}"
-        " --summary {input.summary} --metrics {input.metrics:q} --figures {input.figures:q} --card {input.card:q}"
-        " --card-page {params.card_page:q} --cross-check {input.cross_check:q} --equations {input.equations:q}"
+        " --summary {input.summary} --metrics {input.metrics:q} --paired {input.paired:q} --figures {input.figures:q}"
+        " --card {input.card:q} --card-page {params.card_page:q} --cross-check {input.cross_check:q} --equations {input.equations:q}"
         " --costs {input.costs:q} > {log} 2>&1"
 
 
@@ -47,23 +45,28 @@ rule record:
     "Keep this run's results in results/record/ and show them in the README; asked for by name, after a run worth keeping."
     input:
         script="workflow/record.py",
-        report="results/report.html",
-        metrics=f"{RESULTS}/metrics.csv",
-        pictures=expand(f"{RESULTS}/figures/{{name}}.png", name=["trace", "cell"]),
+        study=rules.neuronio.input,
+        tables=[f"{RESULTS}/metrics.csv", f"{RESULTS}/paired.csv"],
+        pictures=expand(
+            f"{RESULTS}/figures/{{name}}.png",
+            name=[name for name in FIGURES if name in ("trace", "cell", "performance", "ablations", "curves")],
+        ),
         card=rules.write_data_card.output.json,
         costs=rules.write_report.input.costs,
     output:
-        "results/record/neuronio/provenance.json",
+        f"results/record/neuronio/{LABEL}/provenance.json",
     log:
-        "results/record.log",
+        f"results/record_{LABEL}.log",
     params:
         folder=lambda wildcards, output: Path(output[0]).parent,
         command=f"snakemake --cores 8 all --config cell={config['cell']} scale={config['scale']}",
         scale=config["scale"],
+        shown=NEURONIO["reference"],
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime=lambda wildcards, attempt: 5 * attempt,
     shell:
         "python -m workflow.record --out {params.folder:q} --readme README.md --command {params.command:q} --scale {params.scale}"
-        " --metrics {input.metrics:q} --pictures {input.pictures:q} --card {input.card:q} --costs {input.costs:q} > {log} 2>&1"
+        " --shown {params.shown} --tables {input.tables:q} --pictures {input.pictures:q} --card {input.card:q} --costs {input.costs:q}"
+        " > {log} 2>&1"
