@@ -1,6 +1,7 @@
 """Every figure script, from a small input to an SVG and a PNG, through its command line."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from fitting import gradient, models
+from fitting.settings import as_plain
+from fitting.tasks.neuronio import NeuronIO
 from sims import neuronio
-from workflow.figures import input_map, rates
+from workflow.figures import ablations, input_map, memory, performance, rates
 
 PROJECT = Path(__file__).resolve().parents[2]
 _SMALL_CELL_SEGMENTS = 72
@@ -64,6 +69,55 @@ def _shards(folder, make_shard, spikes=True, **options):
     return paths
 
 
+MODELS = [
+    {"name": "plain", "own": {}, "groups": ["performance", "ablation_lambda", "ablation_tau_m_range", "curve_data"]},
+    {"name": "strong", "own": {"lambda_value": 10}, "groups": ["ablation_lambda"]},
+    {"name": "slow", "own": {"tau_m_max": 500.0}, "groups": ["ablation_tau_m_range"]},
+    {"name": "little", "own": {}, "groups": ["curve_data"]},
+    {"name": "large", "own": {"d_m": 50}, "groups": ["performance"]},
+    {"name": "lstm", "own": {"hidden": 2}, "groups": ["performance"]},
+]
+for _entry in MODELS:
+    _entry["settings"] = {"lambda_value": 5, "tau_m_min": 1, "tau_m_max": 150} | _entry["own"]
+
+
+def _metrics(folder, defined=True):
+    """A table of scores of MODELS, two seeds of the first and one of each other."""
+    rows = []
+    for place, name in enumerate(["plain", *(entry["name"] for entry in MODELS)]):
+        entry = next(entry for entry in MODELS if entry["name"] == name)
+        score = 0.98 + 0.002 * place if defined else None
+        row = {"name": name, "model": "lstm" if name == "lstm" else "branch_elm", "groups": " ".join(entry["groups"])}
+        row |= {"seed": place == 1, "steps": 40_000, "hours": 1 / (1 + place), "parameters_live": 1000 * 3**place}
+        row |= {"flops_per_step": 5000 * 3**place, "auc_few_spikes": score}
+        rows.append(row | {"voltage_rmse_aligned_mV_few_spikes": 0.8 - 0.03 * place})
+    folder.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(folder / "metrics.csv", index=False)
+    return folder / "metrics.csv"
+
+
+def _fit(folder, kind="branch_elm"):
+    """A finished fit of no steps at all, to 40 channels."""
+    task_settings = as_plain(NeuronIO.Settings())
+    training = gradient.Training(1, 1, 0.1, 0, None, None)
+    kind_settings = models.find(kind).Settings(d_m=3, **({"d_tree": 5, "d_brch": 9} if kind == "branch_elm" else {}))
+    model = gradient.build(models.find(kind), kind_settings, 40, 2, training)
+    config = {"task": "neuronio", "task_settings": task_settings, "model": kind}
+    config |= {"model_settings": as_plain(kind_settings), "num_input": 40, "num_output": 2}
+    batch = torch.zeros(1, 10, 40), (torch.zeros(1, 10), torch.zeros(1, 10))
+    gradient.fit(
+        model,
+        lambda generator, size: batch,
+        NeuronIO(NeuronIO.Settings(burn_in_ms=0)).loss,
+        lambda model: {"loss": 1.0, "auc": None},
+        training,
+        folder,
+        config,
+        show_progress=False,
+    )
+    return folder
+
+
 def _inputs(script, folder, make_shard):
     """Command-line arguments for one script."""
     seeds = [folder / model / seed for model in ("one", "two") for seed in ("seed0", "seed1")]
@@ -74,6 +128,18 @@ def _inputs(script, folder, make_shard):
             return [_predictions(seed) for seed in seeds]
         case "learning":
             return [_history(seed) for seed in seeds]
+        case "performance":
+            return [_metrics(folder), "--published", "workflow/tables/published.csv"]
+        case "ablations":
+            return [_metrics(folder), "--models", json.dumps(MODELS)]
+        case "curves":
+            return [
+                _metrics(folder),
+                "--histories",
+                *(_history(folder / name / "seed0") for name in ("plain", "little")),
+            ]
+        case "memory":
+            return [_fit(folder / "fit"), _shards(folder, make_shard, segments=20)[1]]
         case "statistics" | "rates":
             return _shards(folder, make_shard, segments=20)
         case "cell":
@@ -98,6 +164,64 @@ def test_a_script_writes_its_figure_as_svg_and_png(script, tmp_path, make_shard)
 @pytest.mark.parametrize("script", ["statistics", "rates"])
 def test_silent_shards_are_drawn_too(script, tmp_path, make_shard):
     _draw(script, _shards(tmp_path, make_shard, spikes=False, segments=20), tmp_path / script)
+
+
+@pytest.mark.parametrize("script", ["performance", "ablations", "curves"])
+def test_undefined_scores_are_drawn_too(script, tmp_path, make_shard):
+    arguments = _inputs(script, tmp_path, make_shard)
+    _metrics(tmp_path, defined=False)
+    _draw(script, arguments, tmp_path / script)
+
+
+def test_performance_is_drawn_against_operations_too(tmp_path, make_shard):
+    arguments = _inputs("performance", tmp_path, make_shard)
+    _draw("performance", [*arguments, "--against", "flops_per_step"], tmp_path / "flops")
+
+
+def test_performance_has_the_headline_alone_and_means_over_seeds(tmp_path):
+    found = performance.averages(pd.read_csv(_metrics(tmp_path)), "parameters_live")
+    assert {model: list(rows.index.get_level_values("name")) for model, rows in found.items()} == {
+        "branch_elm": ["plain", "large"],
+        "lstm": ["lstm"],
+    }
+    plain = found["branch_elm"].iloc[0]
+    assert plain["auc"] == pytest.approx(0.981) and plain["auc_sd"] == pytest.approx(0.002 / 2**0.5)
+    assert np.isnan(found["lstm"].iloc[0]["auc_sd"])
+
+
+def test_the_papers_operations_are_those_of_one_step():
+    published = pd.read_csv(PROJECT / "workflow" / "tables" / "published.csv")
+    lstm = performance.theirs(published, "flops_per_step").set_index(["model", "settings"]).loc[("lstm", "hidden=50")]
+    # A multiplication and an addition for each of its weights.
+    assert lstm["x"] == pytest.approx(2 * 265_900, rel=0.01)
+    assert performance.theirs(published, "parameters_live")["x"].between(1000, 2e7).all()
+
+
+def test_a_panel_of_ablations_holds_its_group_by_rising_values(tmp_path):
+    found = ablations.panels(pd.read_csv(_metrics(tmp_path)), MODELS)
+    assert list(found) == ["ablation_lambda", "ablation_tau_m_range"]
+    assert [(text, len(scores), unchanged) for text, scores, _, unchanged in found["ablation_lambda"]] == [
+        ("5", 2, True),
+        ("10", 1, False),
+    ]
+    assert [text for text, *_ in found["ablation_tau_m_range"]] == ["1–150", "1–500"]
+
+
+@pytest.mark.parametrize("kind", ["branch_elm", "elm"])
+def test_what_is_shown_of_a_neurons_inside_is_what_it_computed(kind, tmp_path, make_shard):
+    folder, shard = _fit(tmp_path / "fit", kind), _shards(tmp_path, make_shard, segments=20)[1]
+    inside = memory.look(folder, shard)
+    model, _ = gradient.load(folder, models.find)
+    start, length = inside.time_ms[0], len(inside.time_ms)
+    assert length == 1000 and start >= 500
+    with torch.no_grad():
+        outputs = model.readout(torch.from_numpy(inside.memories)).numpy()
+    np.testing.assert_allclose(1 / (1 + np.exp(-outputs[:, 0])), inside.spike_probability, rtol=1e-5)
+    read = neuronio.read(shard)
+    within = [(t >= start) & (t < start + length) for t in (read.events(k)[0] for k in range(read.simulations))]
+    assert len(inside.event_time) in [each.sum() for each in within]
+    live = inside.weights[np.isfinite(inside.weights)]
+    assert inside.weights.shape == ((5, 9) if kind == "branch_elm" else (2, 20)) and set(np.sign(live)) == {-1, 1}
 
 
 def test_rates_over_time_are_those_of_the_events(tmp_path, make_shard):

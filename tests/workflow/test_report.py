@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from sims import cross_check, neuronio
+from workflow import study
 
 PROJECT = Path(__file__).resolve().parents[2]
 METRICS = {
@@ -18,6 +19,7 @@ METRICS = {
     "simulations": 3,
     "simulations_few_spikes": 2,
     "spikes": 12,
+    "flops_per_step": 15_000,
     "parameters": {"trainable": 8002, "live": 7784, "printed": "8104"},
     **{
         f"{name}{suffix}": value
@@ -30,17 +32,32 @@ METRICS = {
         for suffix in ("", "_few_spikes")
     },
 }
-MODELS = [
-    {"name": "plain", "model": "branch_elm", "settings": {"d_m": 20}},
-    {"name": "changed", "model": "branch_elm", "settings": {"d_m": 20, "d_tree": 35}},
-]
+MODELS = study.models(
+    {
+        "splits": {"train": {"shards": 2, "simulations": 60, "seconds": 15}},
+        "training": {"steps": 20, "seeds": [0]},
+        "models": [
+            {"name": "plain", "model": "branch_elm", "settings": {"d_m": 20}},
+            {"name": "changed", "model": "branch_elm", "settings": {"d_m": 20, "d_tree": 35}},
+            {"name": "short", "model": "branch_elm", "settings": {"d_m": 20}, "groups": ["curve_steps"]},
+            {"name": "tree", "model": "branch_elm", "settings": {"d_brch": 65, "d_tree": 35}},
+            {"name": "point", "model": "lif"},
+        ],
+    }
+)
+PAIRED = """model,other,metric,difference,low,high,seeds,other_seeds
+point,plain,auc,-0.05,-0.06,-0.04,1,2
+point,plain,auc_few_spikes,-0.0512,-0.0634,-0.0421,1,2
+point,plain,voltage_rmse_mV_few_spikes,0.1,,,1,2
+"""
 COST = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
 
 @pytest.fixture
 def table(tmp_path, run_module):
-    """metrics.csv of two models, one of them with two seeds."""
-    folders = [tmp_path / "plain" / "seed0", tmp_path / "plain" / "seed1", tmp_path / "changed" / "seed0"]
+    """metrics.csv of MODELS, the first with two seeds."""
+    folders = [tmp_path / name / "seed0" for name in ("plain", "changed", "short", "tree", "point")]
+    folders.insert(1, tmp_path / "plain" / "seed1")
     for seed, folder in enumerate(folders):
         folder.mkdir(parents=True)
         auc = None if folder.parent.name == "changed" else METRICS["auc"] + 0.01 * seed
@@ -53,11 +70,15 @@ def table(tmp_path, run_module):
 
 
 def test_the_papers_number_stands_only_beside_the_model_that_the_paper_describes(table):
-    rows = pd.read_csv(table)
-    plain, changed = rows[rows["name"] == "plain"], rows[rows["name"] == "changed"]
-    assert plain["paper_auc"].tolist() == [0.9924, 0.9924]
-    assert changed["paper_auc"].isna().all()
-    assert rows["steps"].tolist() == [20, 20, 20]
+    rows = pd.read_csv(table).groupby("name")["paper_auc"].agg(list)
+    assert rows["plain"] == [0.9924, 0.9924] and rows["point"] == [0.9117] and rows["tree"] == [0.991]
+    assert np.isnan([*rows["changed"], *rows["short"]]).all()
+
+
+def test_a_row_says_what_was_fitted_and_for_what(table):
+    rows = pd.read_csv(table).set_index("name")
+    assert set(rows["steps"]) == {20} and set(rows["hours"]) == {0.5} and set(rows["flops_per_step"]) == {15_000}
+    assert rows.loc["short", ["model", "groups"]].tolist() == ["branch_elm", "curve_steps"]
 
 
 def test_the_page_carries_everything_and_asks_no_other_machine(table, tmp_path, make_shard, run_module, data_card):
@@ -72,16 +93,19 @@ def test_the_page_carries_everything_and_asks_no_other_machine(table, tmp_path, 
     (tmp_path / "cross_check.json").write_text(json.dumps(result))
     (tmp_path / "fit.tsv").write_text(COST + "0.1\t0:00:00\t-\t-\t-\t-\t-\t-\t-\t-\n")
     figures = [
-        tmp_path / f"{name}.svg" for name in ("trace", "roc", "learning", "cell", "input_map", "rates", "statistics")
+        tmp_path / f"{name}.svg"
+        for name in ("performance", "trace", "roc", "learning", "cell", "input_map", "rates", "statistics")
     ]
     for figure in figures:
         figure.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (tmp_path / "paired.csv").write_text(PAIRED)
     (tmp_path / "note.yaml").write_text("description: a < b & <script>alert(1)</script>\n")
     configuration = yaml.safe_load((PROJECT / "workflow" / "config" / "default.yaml").read_text())
     run_module(
         "workflow.report.page",
         *("--out", tmp_path / "report.html", "--template", "workflow/report/report.html.jinja"),
         *("--configuration", json.dumps(configuration), "--summary", tmp_path / "note.yaml", "--metrics", table),
+        *("--paired", tmp_path / "paired.csv"),
         *("--figures", *figures, "--card", tmp_path / "data_card.json", "--card-page", "data/neuronio/leaky/README.md"),
         *("--cross-check", tmp_path / "cross_check.json", "--equations", tmp_path / "note.yaml"),
         *("--costs", tmp_path / "train" / "000.tsv", tmp_path / "test" / "000.tsv", tmp_path / "fit.tsv"),
@@ -92,6 +116,9 @@ def test_the_page_carries_everything_and_asks_no_other_machine(table, tmp_path, 
     assert "<script>" not in page
     assert "0.9750 ± 0.0071" in page and "0.9924" in page
     assert "data/neuronio/leaky/README.md" in page and "the cell is leaky and not cell1" in page
+    assert "−0.0512" in page and "−0.0634 to −0.0421" in page and "– to –" in page
+    headline, rest = page.split("Ablations and learning curves")
+    assert "<td>tree</td>" in headline and "<td>short</td>" in rest and "<td>15,000</td>" in headline
     assert "1.0e−05" in page and "<td>2000000</td><td>395</td>" in page
     assert "leaky" in page and "prefers-color-scheme: dark" in page and "width=device-width" in page
     _Closed().feed(page)

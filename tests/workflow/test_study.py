@@ -1,17 +1,30 @@
 """What the rules read off the configuration."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
+from fitting.models import MODELS
+from fitting.settings import change
 from workflow import study
+from workflow.figures import ablations, curves
+
+
+def configuration(scale):
+    """The whole configuration of a scale, as Snakemake puts it together."""
+    config = yaml.safe_load((study.CONFIG / "default.yaml").read_text())
+    update_config(config, yaml.safe_load(Path(study.scale_file(scale)).read_text()))
+    study.check_configuration(config)
+    return config
 
 
 @pytest.fixture(params=study.SCALES)
 def neuronio(request):
     """The section neuronio of every scale."""
-    return yaml.safe_load((study.CONFIG / f"{request.param}.yaml").read_text())["neuronio"]
+    return configuration(request.param)["neuronio"]
 
 
 def test_no_simulation_is_in_two_shards(neuronio):
@@ -32,6 +45,50 @@ def test_the_largest_configuration_that_the_schema_allows_keeps_the_splits_apart
         assert start + simulations <= end
 
 
+def test_scales_that_share_their_shards_cut_them_alike():
+    """Shard k of a scale is shard k of every other in the same folder, so that none overwrites another's."""
+    shapes = {}
+    for scale in study.SCALES:
+        for split, sizes in configuration(scale)["neuronio"]["splits"].items():
+            shape = sizes["simulations"], sizes["seconds"]
+            shapes.setdefault((study.data_folder("cell1", scale), split), set()).add(shape)
+    assert {len(found) for found in shapes.values()} == {1} and len(shapes) == 6
+
+
+@pytest.mark.parametrize(
+    "scale, called",
+    [("smoke", "smoke"), ("default", "default"), ("paper", "paper"), ("long/neuronio", "long"), ("long/x", "default")],
+)
+def test_results_are_called_by_their_scale_and_long_only_at_their_own_long_run(scale, called):
+    assert study.label(scale, "neuronio") == called
+
+
+def test_every_model_of_every_scale_can_be_built_with_its_settings():
+    for scale in study.SCALES:
+        for fitted in study.models(configuration(scale)["neuronio"]):
+            if fitted["model"] in MODELS:
+                kind = MODELS[fitted["model"]]
+                texts = [f"{name}={value}" for name, value in fitted["settings"].items()]
+                kind(change({"model": kind.Settings()}, texts)["model"], 1278, 2)
+
+
+def test_the_groups_that_the_schema_knows_are_those_that_figures_draw():
+    schema = yaml.safe_load((study.CONFIG / "schema.yaml").read_text())
+    entry = schema["properties"]["neuronio"]["properties"]["models"]["items"]["properties"]
+    assert set(entry["groups"]["items"]["enum"]) == {"performance", *study.ABLATIONS, *curves.CURVES}
+    assert ablations.LABELS.keys() == study.ABLATIONS.keys()
+
+
+def test_every_ablation_of_the_long_run_changes_one_thing_and_has_its_neuron_unchanged():
+    fitted = study.models(configuration("long/neuronio")["neuronio"])
+    for group, settings in study.ABLATIONS.items():
+        members = [entry for entry in fitted if group in entry["groups"]]
+        assert len({tuple(entry["settings"][name] for name in settings) for entry in members}) == len(members) >= 4
+        others = [{k: v for k, v in entry["settings"].items() if k not in settings} for entry in members]
+        assert all(other == others[0] for other in others)
+        assert len({entry["training"]["steps"] for entry in members}) == 1
+
+
 def test_shards_fill_the_lanes_of_the_cable_solver(neuronio):
     for split in study.SPLITS:
         assert neuronio["splits"][split]["simulations"] % 16 == 0
@@ -49,19 +106,40 @@ def test_simulations_are_given_time_by_what_they_cost():
     assert neuron < study.simulation_minutes("neuron", 0, 384) < 2 * neuron
 
 
-def test_a_model_trains_as_all_do_but_for_what_its_entry_changes():
+def test_fits_are_given_time_by_model_steps_and_batch():
+    training = {"steps": 342_000, "batch_size": 8}
+    elm, tcn = (study.fit_minutes(kind, training) for kind in ("elm", "tcn"))
+    assert 342_000 * 0.005 / 60 < elm < 6 * 60 and tcn > 174 * 60
+    assert study.fit_minutes("elm", training | {"batch_size": 16}) == pytest.approx(2 * elm, rel=0.1)
+    assert study.fit_minutes("never timed", training) == tcn
+
+
+def test_a_model_is_what_holds_for_all_and_for_its_kind_but_for_what_its_entry_changes():
     section = {
+        "splits": {"train": {"shards": 6, "simulations": 60, "seconds": 10}},
         "training": {"steps": 10, "seeds": [0, 1]},
+        "settings": {"lstm": {"d_m": 4, "gain": "v1"}},
         "models": [
             {"name": "a", "model": "elm"},
-            {"name": "b", "model": "lstm", "settings": {"d_m": 5}, "training": {"steps": 3, "seeds": [7]}},
+            {
+                "name": "b",
+                "model": "lstm",
+                "settings": {"d_m": 5},
+                "training": {"steps": 3, "seeds": [7], "shards": 3},
+                "groups": ["curve_data", "performance"],
+            },
+            {"name": "c", "model": "lstm", "groups": ["curve_data"]},
         ],
+        "reference": "a",
+        "pairs": [["c", "b"]],
     }
-    assert study.training(section, "a") == {"steps": 10, "seeds": [0, 1]}
-    assert study.training(section, "b") == {"steps": 3, "seeds": [7]}
-    assert study.settings(section, "b") == ["d_m=5"]
-    root = "results/neuronio/cell1"
-    assert study.fit_folders(section, "cell1") == [f"{root}/a/seed0", f"{root}/a/seed1", f"{root}/b/seed7"]
+    a, b, _ = study.models(section)
+    assert a["training"] == {"steps": 10, "seeds": [0, 1]} and b["training"] == {"steps": 3, "seeds": [7], "shards": 3}
+    assert a["settings"] == {} and b["settings"] == {"d_m": 5, "gain": "v1"} and b["own"] == {"d_m": 5}
+    assert (a["hours"], b["hours"]) == (1, 0.5) and a["groups"] == ["performance"]
+    assert study.fit_folders(section, "r") == ["r/a/seed0", "r/a/seed1", "r/b/seed7", "r/c/seed0", "r/c/seed1"]
+    assert study.fit_folders(section, "r", "performance") == ["r/a/seed0", "r/a/seed1", "r/b/seed7"]
+    assert study.pairs(section) == [["b", "a"], ["c", "b"]]
 
 
 def test_a_morphology_of_ones_own_is_an_input_and_names_the_folder():

@@ -1,20 +1,25 @@
 """What Snakemake runs again after a change, and what it refuses."""
 
+import itertools
 import re
 
 import pytest
 
+from workflow import study
+
+FITS = 10
+AFTER_THE_TABLE = {"draw_ablations": 1, "draw_curves": 1, "draw_performance": 2, "write_report": 1}
+AFTER_THE_SCORES = {"compare_pairs": 1, "draw_roc": 1, "draw_trace": 1, "tabulate_metrics": 1, **AFTER_THE_TABLE}
 AFTER_A_FIT = {
     "draw_learning": 1,
-    "draw_roc": 1,
-    "draw_trace": 1,
-    "evaluate_surrogate": 2,
-    "fit_surrogate": 2,
-    "tabulate_metrics": 1,
-    "write_report": 1,
+    "draw_memory": 1,
+    "evaluate_surrogate": FITS,
+    "fit_surrogate": FITS,
+    **AFTER_THE_SCORES,
 }
 AFTER_THE_DATA = {**AFTER_A_FIT, "draw_input_map": 1, "draw_rates": 1, "draw_statistics": 1, "write_data_card": 1}
 AFTER_AN_EQUATION = {"check_equations": 1, "cross_check": 1, "generate_shard": 4, **AFTER_THE_DATA}
+OF_GROUPS = {"draw_ablations", "draw_curves"}
 
 
 def test_the_smoke_scale_plans_every_rule(checkout):
@@ -23,14 +28,60 @@ def test_the_smoke_scale_plans_every_rule(checkout):
     assert shards == {"train 000", "train 001", "valid 000", "test 000"}
 
 
-@pytest.mark.parametrize("scale", ["default", "paper"])
-def test_every_scale_plans_the_same_rules(checkout, scale):
+@pytest.mark.parametrize(
+    "scale, left_out", [("default", OF_GROUPS), ("paper", OF_GROUPS), ("long/neuronio", set())], ids=str
+)
+def test_every_scale_plans_the_same_rules_but_for_figures_of_groups_that_it_does_not_fit(checkout, scale, left_out):
     jobs, _ = checkout.planned("--config", f"scale={scale}")
-    assert set(jobs) == {*AFTER_AN_EQUATION, "draw_cell"}
+    assert set(jobs) == {*AFTER_AN_EQUATION, "draw_cell"} - left_out
 
 
 def test_the_smoke_file_and_the_smoke_scale_are_one(finished):
     assert finished.planned("--configfile", "workflow/config/smoke.yaml") == ({}, set())
+
+
+def test_the_long_file_and_the_long_scale_are_one(checkout):
+    runs = [
+        checkout.snakemake("--dry-run", "--printshellcmds", *arguments)
+        for arguments in (
+            ("--config", "cell=cell1", "scale=long/neuronio"),
+            ("--config", "cell=cell1", "--configfile", "workflow/config/long/neuronio.yaml"),
+        )
+    ]
+    jobs, shards = checkout.plan(runs[0])
+    assert checkout.plan(runs[1]) == (jobs, shards)
+    assert len(shards) == jobs["generate_shard"] == 94 + 2 + 8
+    commands = [set(re.findall(r"python -m fitting fit .*", run.stdout)) for run in runs]
+    assert commands[0] == commands[1] and len(commands[0]) == jobs["fit_surrogate"]
+
+
+def test_the_study_is_a_target_of_its_name_and_all_but_the_report(checkout):
+    jobs, _ = checkout.planned()
+    study = checkout.plan(checkout.snakemake("--dry-run", target="neuronio"))[0]
+    assert study == {rule: count for rule, count in jobs.items() if rule not in ("check_equations", "write_report")}
+
+
+def test_no_scale_writes_what_another_wrote(checkout):
+    def outputs(scale):
+        run = checkout.snakemake("--dry-run", "--config", f"scale={scale}", target="neuronio")
+        assert run.returncode == 0, run.stdout
+        found = re.findall(r"^    output: (.*)$", run.stdout, re.MULTILINE)
+        return {path for line in found for path in line.split(", ")}
+
+    written = {scale: outputs(scale) for scale in study.SCALES}
+    for one, other in itertools.combinations(written, 2):
+        shared = written[one] & written[other]
+        assert all(path.endswith(".nc") for path in shared)
+        # Shards are the same at every scale that has them; smoke's are other ones.
+        assert bool(shared) == ("smoke" not in (one, other))
+
+
+def test_a_fit_to_fewer_shards_reads_only_these(checkout):
+    run = checkout.snakemake("--dry-run", "--printshellcmds", target="neuronio")
+    fits = re.findall(r"python -m fitting fit .* --out \S+/(\w+)/seed0 .*", run.stdout)
+    commands = dict(zip(fits, re.findall(r"python -m fitting fit .*", run.stdout), strict=True))
+    assert len(commands) == FITS
+    assert {name for name, command in commands.items() if "train/001.nc" not in command} == {"branch_elm_2_data"}
 
 
 def test_a_finished_workflow_has_nothing_to_do(finished):
@@ -71,8 +122,10 @@ def test_more_shards_are_generated_alone(finished, split):
     jobs, shards = finished.planned(*finished.configured(f"neuronio: {{splits: {{{split}: {{shards: {there + 2}}}}}}}"))
     assert shards == {f"{split} {there:03d}", f"{split} {there + 1:03d}"}
     # Test simulations leave the fits as they are, and the first of them is the one that NEURON repeats.
-    fits = {} if split == "test" else {"fit_surrogate": 2, "draw_learning": 1, "tabulate_metrics": 1}
-    scores = {"evaluate_surrogate": 2, "tabulate_metrics": 1, "draw_roc": 1, "draw_trace": 1, "write_report": 1}
+    # A fit to the first shard alone does not see more.
+    changed = FITS - 1 if split == "train" else FITS
+    fits = {} if split == "test" else {"fit_surrogate": changed, "draw_learning": 1, "draw_memory": 1}
+    scores = {"evaluate_surrogate": changed, **AFTER_THE_SCORES}
     data = {"draw_input_map": 1, "draw_rates": 1, "draw_statistics": 1, "write_data_card": 1}
     assert jobs == {"generate_shard": 2, **fits, **scores, **data}
 
@@ -104,7 +157,8 @@ def test_another_cross_check_reruns_it_and_the_report_alone(finished):
 def test_more_steps_refit_without_new_data(finished):
     jobs, shards = finished.planned(*finished.configured("neuronio: {training: {steps: 61}}"))
     assert not shards
-    assert jobs == AFTER_A_FIT
+    # One fit has steps of its own.
+    assert jobs == {**AFTER_A_FIT, "fit_surrogate": FITS - 1, "evaluate_surrogate": FITS - 1}
 
 
 def test_a_figure_script_reruns_its_figure_and_the_report(finished):
@@ -125,6 +179,20 @@ def test_a_figure_script_reruns_its_figure_and_the_report(finished):
         ("neuronio: {training: {steps: 1.5}}", "neuronio.training.steps: 1.5 is not of type 'integer'"),
         ("neuronio: {models: [{name: a b, model: c}]}", "neuronio.models.0..name: 'a b' does not match"),
         ("neuronio: {models: [{name: a, model: b}, {name: a, model: c}]}", "neuronio.models: two are named 'a'"),
+        ("neuronio: {models: [{name: a, model: b, groups: [lambda]}]}", "'lambda' is not one of"),
+        ("neuronio: {reference: ghost}", "neuronio.reference: found 'ghost', expected one of the models: branch_elm_2"),
+        (
+            "neuronio: {reference: lif}",
+            "neuronio.models.lif: is the reference and a lif, expected one of elm, branch_elm",
+        ),
+        ("neuronio: {reference: branch_elm_2_data}", "is the reference, and not in the group performance"),
+        ("neuronio: {pairs: [[lif, ghost]]}", "neuronio.pairs: found 'ghost'"),
+        ("neuronio: {pairs: [[lif]]}", r"neuronio.pairs\.0.: .* is too short"),
+        ("neuronio: {training: {shards: 3}}", "neuronio.models.lif: found 3 shards to train on, but the split has 2"),
+        (
+            "neuronio: {reference: a, pairs: [], models: [{name: a, model: elm, groups: [ablation_lambda]}]}",
+            "neuronio.models.a: is in the group ablation_lambda, but does not set lambda_value",
+        ),
     ],
 )
 def test_a_configuration_with_a_mistake_is_refused_by_name(checkout, change, message):
@@ -134,20 +202,20 @@ def test_a_configuration_with_a_mistake_is_refused_by_name(checkout, change, mes
 
 
 def test_results_of_a_cell_that_is_not_configured_are_refused(checkout):
-    run = checkout.snakemake("--dry-run", target="results/neuronio/cell1/figures/cell.svg")
+    run = checkout.snakemake("--dry-run", target="results/neuronio/cell1/smoke/figures/cell.svg")
     assert run.returncode != 0 and "MissingRuleException" in run.stdout
 
 
 def test_another_cell_has_data_and_results_of_its_own(checkout):
     run = checkout.snakemake("--dry-run", "--printshellcmds", "--config", "scale=smoke", "cell=cell1")
     assert run.returncode == 0 and "--cell cell1" in run.stdout
-    assert "results/neuronio/cell1" in run.stdout and "results/neuronio/stylised" not in run.stdout
+    assert "results/neuronio/cell1/smoke" in run.stdout and "results/neuronio/stylised" not in run.stdout
 
 
 def test_an_unknown_scale_is_refused(checkout):
     run = checkout.snakemake("--dry-run", "--config", "scale=huge")
     assert run.returncode != 0
-    assert "scale: found 'huge', expected one of: smoke, default, paper" in run.stdout
+    assert "scale: found 'huge', expected one of: default, long/neuronio, paper, smoke" in run.stdout
 
 
 def test_a_mistake_in_an_equation_file_is_named_before_anything_runs(checkout):
