@@ -76,7 +76,7 @@ def test_the_groups_that_the_schema_knows_are_those_that_figures_draw():
     schema = yaml.safe_load((study.CONFIG / "schema.yaml").read_text())
     entry = schema["properties"]["neuronio"]["properties"]["models"]["items"]["properties"]
     assert set(entry["groups"]["items"]["enum"]) == {"performance", *study.ABLATIONS, *curves.CURVES}
-    assert ablations.LABELS.keys() == study.ABLATIONS.keys()
+    assert ablations.PANELS.keys() == study.ABLATIONS.keys()
 
 
 def test_every_ablation_of_the_long_run_changes_one_thing_and_has_its_neuron_unchanged():

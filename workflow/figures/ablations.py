@@ -4,7 +4,6 @@ import argparse
 import json
 import math
 
-import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
@@ -12,63 +11,49 @@ from workflow import study
 from workflow.figures import style
 
 COLUMNS = 4
-LABELS = {
-    "ablation_d_m": "memory units",
-    "ablation_mlp_layers": "hidden layers",
-    "ablation_lambda": "gain λ of an update",
-    "ablation_tau_m": "one τ for all memories (ms)",
-    "ablation_tau_m_range": "range of τ (ms)",
-    "ablation_d_tree": "branches × synapses",
-    "ablation_d_brch": "synapses on a branch",
+# What a panel says below, and how it writes a value.
+PANELS = {
+    "ablation_d_m": ("memory units", "{d_m}"),
+    "ablation_mlp_layers": ("hidden layers", "{mlp_layers}"),
+    "ablation_lambda": ("gain λ of an update", "{lambda_value:g}"),
+    "ablation_tau_m": ("one τ for all (ms)", "{tau_m_min:g}"),
+    "ablation_tau_m_range": ("range of τ (ms)", "{tau_m_min:g}–{tau_m_max:g}"),
+    "ablation_d_tree": ("branches × synapses", "{d_tree} × {d_brch}"),
+    "ablation_d_brch": ("synapses on a branch", "{d_brch}"),
 }
 
 
 def panels(table, models):
-    """{group: [(value as text, AUC of each seed, steps, whether the neuron is unchanged)]}, by rising values.
+    """{group: [(value as text, AUC [seed], steps, whether the neuron is unchanged)]}, by rising values.
 
     table: of workflow.tables.metrics.  models: workflow.study.models.
     """
     found = {}
     for group, settings in study.ABLATIONS.items():
         members = [fitted for fitted in models if group in fitted["groups"]]
-        members.sort(key=lambda fitted: [fitted["settings"][name] for name in settings])
-        for fitted in members:
-            rows = table[table["name"] == fitted["name"]]
-            point = (
-                _text(fitted["settings"], settings),
-                rows["auc_few_spikes"],
-                rows["steps"].iloc[0],
-                not fitted["own"],
-            )
+        for fitted in sorted(members, key=lambda fitted: [fitted["settings"][name] for name in settings]):
+            rows, text = table[table["name"] == fitted["name"]], PANELS[group][1].format(**fitted["settings"])
+            point = (text, rows["auc_few_spikes"].to_numpy(), rows["steps"].iloc[0], not fitted["own"])
             found.setdefault(group, []).append(point)
     return found
-
-
-def _text(settings, names):
-    """The value of a panel's settings: 5, 1–150 or 35 × 65."""
-    values = (
-        dict.fromkeys(f"{settings[name]:g}" for name in names)
-        if names[0] == "tau_m_min"
-        else [f"{settings[name]:g}" for name in names]
-    )
-    return ("–" if names[0] == "tau_m_min" else " × ").join(values)
 
 
 def draw(found):
     """found: what `panels` gives."""
     columns = min(COLUMNS, len(found))
     rows = math.ceil(len(found) / columns)
-    size = (style.WIDTH, 2.3 * rows)
-    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
+    figure, grid = plt.subplots(rows, columns, figsize=(style.WIDTH, 2.3 * rows), squeeze=False, sharey=True)
     for axes, (group, points) in zip(grid.flat, found.items(), strict=False):
+        axes.plot([1 - scores.mean() for _, scores, _, _ in points], color=style.BLUE, lw=0.8, zorder=0)
         for place, (_, scores, _, unchanged) in enumerate(points):
+            spread = scores.std(ddof=1) if len(scores) > 1 else 0
             colour = style.VERMILLION if unchanged else style.BLUE
-            axes.errorbar(place, scores.mean(), np.nan_to_num(scores.std()), color=colour, marker="o", ms=4, capsize=2)
-        axes.plot([scores.mean() for _, scores, _, _ in points], color=style.BLUE, lw=0.8, zorder=0)
-        axes.set_xticks(range(len(points)), [text for text, *_ in points], rotation=45, fontsize=7)
+            axes.errorbar(place, 1 - scores.mean(), spread, color=colour, marker="o", ms=4, capsize=2)
+        axes.set_xticks(range(len(points)), [text for text, *_ in points], rotation=60, fontsize=7)
         steps = sorted({steps for _, _, steps, _ in points})
-        axes.set(xlabel=LABELS[group], title=" and ".join(f"{n:,}" for n in steps) + " steps")
+        axes.set(xlabel=PANELS[group][0], title=" and ".join(f"{n:,}" for n in steps) + " steps")
         axes.margins(x=0.1)
+    style.scale_auc(grid[0, 0])
     for axes in grid[:, 0]:
         axes.set_ylabel("AUC")
     for axes in grid.flat[len(found) :]:

@@ -4,6 +4,7 @@ import argparse
 
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from workflow.figures import style
 
@@ -33,6 +34,10 @@ def draw(table, histories):
                 label_once = None
         score.set(xscale="log", xlabel=label, ylabel="AUC, test")
         course.set(xscale="log", yscale="log", xlabel="step", ylabel="loss, validation")
+        course.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        course.yaxis.set_major_formatter("{x:g}")
+        for axis in (course.xaxis, course.yaxis):
+            axis.set_minor_formatter(NullFormatter())
         course.legend(fontsize=7)
     return figure
 

@@ -90,13 +90,14 @@ def look(folder, shard):
 
 def draw(inside):
     """A figure of an Inside."""
+    tree = len(inside.weights) == inside.branches.shape[1]
     figure = plt.figure(figsize=(style.WIDTH, 8.4))
     left, right = figure.add_gridspec(1, 2, width_ratios=(2.6, 1))
     rows = left.subgridspec(5, 1, height_ratios=(1.2, 1.2, 0.5, 1.6, 1.6)).subplots(sharex=True)
     raster, voltage, probability, branches, memories = rows
     for sign, colour in ((1, style.VERMILLION), (-1, style.BLUE)):
-        of = inside.sign[inside.event_channel] == sign
-        raster.plot(inside.event_time[of], inside.event_channel[of], ",", color=colour, alpha=0.3, rasterized=True)
+        of, mark = inside.sign[inside.event_channel] == sign, {"ms": 1.5, "mew": 0.5, "rasterized": True}
+        raster.plot(inside.event_time[of], inside.event_channel[of], "|", color=colour, **mark)
     raster.set(ylabel="input channel", title="excitatory (red) and inhibitory events")
     voltage.plot(inside.time_ms, inside.voltage, color=style.BLACK, lw=1)
     voltage.plot(inside.time_ms, inside.predicted_voltage, color=style.VERMILLION, lw=1)
@@ -108,7 +109,7 @@ def draw(inside):
     count = inside.branches.shape[1]
     some = np.unique(np.linspace(0, count - 1, min(count, BRANCHES)).astype(int))
     _stack(branches, inside.time_ms, inside.branches[:, some], [style.GREEN] * len(some))
-    branches.set(ylabel="input", title=f"{len(some)} of {count} branches or synapses")
+    branches.set(ylabel="input", title=f"{len(some)} of {count} {'branches' if tree else 'synapses'}")
     # One time constant has no range of its own.
     scale = LogNorm(inside.tau_m.min() * 0.99, inside.tau_m.max() * 1.01)
     _stack(memories, inside.time_ms, inside.memories, plt.colormaps["viridis_r"](scale(inside.tau_m)))
@@ -120,7 +121,10 @@ def draw(inside):
     image = weights.imshow(
         np.ma.masked_invalid(inside.weights), cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto", rasterized=True
     )
-    weights.set(xlabel="synapse", ylabel="branch", title="weights, signed", facecolor="lightgrey")
+    rows_are = "branch" if tree else "inhibitory, excitatory"
+    weights.set(xlabel="synapse", ylabel=rows_are, title="weights, signed", facecolor="lightgrey")
+    for axis in (weights.xaxis, weights.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     figure.colorbar(image, cax=colours, orientation="horizontal", label="$w_s$")
     figure.align_ylabels(rows)
     return figure

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 
@@ -53,6 +54,21 @@ def by_model(paths):
     for path in map(Path, paths):
         groups.setdefault(path.parent.parent.name, []).append(path)
     return groups
+
+
+def scale_auc(axes):
+    """Make the vertical axis, on which `1 - AUC` is drawn, that of the AUC.
+
+    It is logarithmic in the distance from perfection, which is what differs between good models.
+    """
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    ticks = [tick for tick in (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002) if low <= tick <= high]
+    # Few decades hold few round numbers.
+    ticks = ticks if len(ticks) > 1 else np.geomspace(low, high, 5)[1:-1]
+    axes.set_yticks(ticks, [f"{1 - tick:.3g}" for tick in ticks])
+    axes.set_yticks([], minor=True)
+    axes.invert_yaxis()
 
 
 def save(figure, stem):
