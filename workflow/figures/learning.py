@@ -1,6 +1,7 @@
 """Learning curves: loss in training and validation, and validation AUC, over the steps of every fit."""
 
 import argparse
+import math
 
 import pandas as pd
 from matplotlib import pyplot as plt
@@ -9,10 +10,13 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from workflow.figures import style
 
+LEGEND_COLUMNS = 5
+
 
 def draw(histories):
     """histories: {model: [table of each seed]} with the columns step, loss, valid_loss and valid_auc."""
-    figure, (loss, auc) = plt.subplots(1, 2, figsize=(style.WIDTH, 3.0), sharex=True)
+    height = 2.8 + 0.17 * math.ceil((len(histories) + 2) / LEGEND_COLUMNS)
+    figure, (loss, auc) = plt.subplots(1, 2, figsize=(style.WIDTH, height), sharex=True)
     lines = []
     for (model, tables), colour in zip(histories.items(), style.colours(len(histories)), strict=True):
         for table in tables:
@@ -28,7 +32,7 @@ def draw(histories):
     loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     loss.yaxis.set_major_formatter("{x:g}")
     loss.yaxis.set_minor_formatter(NullFormatter())
-    figure.legend(handles=lines + kinds, loc="outside upper center", ncols=6)
+    figure.legend(handles=lines + kinds, loc="outside upper center", ncols=LEGEND_COLUMNS)
     auc.set(xlabel="step", ylabel="AUC in validation")
     if all(table["valid_auc"].isna().all() for tables in histories.values() for table in tables):
         auc.set(yticks=[], ylim=(0, 1))

@@ -1,6 +1,7 @@
 """ROC curves of the surrogates: the neuron's spikes they find against their false alarms, in 1-ms bins."""
 
 import argparse
+import math
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -8,11 +9,13 @@ from matplotlib import pyplot as plt
 from workflow.figures import style
 
 SMALLEST_RATE = 1e-4
+LEGEND_COLUMNS = 3
 
 
 def draw(curves):
     """curves: {model: [(false positive rate, true positive rate) of each seed]}; an undefined curve is empty."""
-    figure, (whole, low) = plt.subplots(1, 2, figsize=(style.WIDTH, 3.4))
+    height = 3.4 + 0.17 * math.ceil(len(curves) / LEGEND_COLUMNS)
+    figure, (whole, low) = plt.subplots(1, 2, figsize=(style.WIDTH, height))
     chance = np.geomspace(SMALLEST_RATE, 1, 200)
     for axes in (whole, low):
         axes.plot(chance, chance, color=style.GREY, lw=0.8, ls=(0, (4, 3)))
@@ -25,7 +28,9 @@ def draw(curves):
                 axes.plot(false_positive, true_positive, color=colour, label=label)
             label = None
     whole.set(xlim=(0, 1), ylabel="spikes found", aspect="equal")
-    whole.legend(loc="lower right", title="area under the curve", title_fontsize=8, alignment="left")
+    handles, labels = whole.get_legend_handles_labels()
+    title = {"title": "area under the curve", "title_fontsize": 8, "alignment": "left"}
+    figure.legend(handles, labels, loc="outside lower left", ncols=LEGEND_COLUMNS, **title)
     low.set(xscale="log", xlim=(SMALLEST_RATE, 1), box_aspect=1, yticklabels=[])
     return figure
 

@@ -27,7 +27,7 @@ FIGURES += ["curves"] if CURVES else []
 rule neuronio:
     "The whole study: data and their card, fits, tables and figures."
     input:
-        f"{DATA}/{LABEL}.md",
+        f"data/neuronio/{CELL}/{LABEL}.md",
         f"{RESULTS}/cross_check.json",
         f"{RESULTS}/metrics.csv",
         f"{RESULTS}/paired.csv",
@@ -134,7 +134,7 @@ rule write_data_card:
         registry="data/registry.csv",
     output:
         card=report(
-            f"{DATA}/{LABEL}.md",
+            f"data/neuronio/{CELL}/{LABEL}.md",
             caption="../report/data_card.rst",
             category="NeuronIO",
             labels={"what": "data card"},
@@ -393,7 +393,7 @@ rule draw_memory:
     benchmark:
         f"{RESULTS}/figures/memory.tsv"
     params:
-        folder=SHOWN,
+        folder=lambda wildcards, input: Path(input.fit).parent,
         stem=lambda wildcards, output: output.svg.removesuffix(".svg"),
     threads: 1
     resources:
