@@ -99,7 +99,7 @@ def _contradictions(config):
                 mistakes.append(f"{place}: is the reference and a {fitted['model']}, expected one of {', '.join(ELMS)}")
             if "performance" not in fitted["groups"]:
                 mistakes.append(f"{place}: is the reference, and not in the group performance")
-        for group in ABLATIONS.keys() & fitted["groups"]:
+        for group in sorted(ABLATIONS.keys() & fitted["groups"]):
             for setting in sorted(set(ABLATIONS[group]) - fitted["settings"].keys()):
                 mistakes.append(f"{place}: is in the group {group}, but does not set {setting}")
     for place, name in [

@@ -10,7 +10,7 @@ from snakemake.utils import update_config
 from fitting.models import MODELS
 from fitting.settings import change
 from workflow import study
-from workflow.figures import ablations, curves
+from workflow.figures import ablations, curves, performance
 
 
 def configuration(scale):
@@ -70,6 +70,10 @@ def test_every_model_of_every_scale_can_be_built_with_its_settings():
                 kind = MODELS[fitted["model"]]
                 texts = [f"{name}={value}" for name, value in fitted["settings"].items()]
                 kind(change({"model": kind.Settings()}, texts)["model"], 1278, 2)
+
+
+def test_every_model_there_is_has_a_colour_and_a_time():
+    assert MODELS.keys() <= performance.FAMILIES.keys() & study.SECONDS_PER_STEP.keys()
 
 
 def test_the_groups_that_the_schema_knows_are_those_that_figures_draw():
