@@ -220,6 +220,8 @@ def test_what_is_shown_of_a_neurons_inside_is_what_it_computed(kind, tmp_path, m
     read = neuronio.read(shard)
     within = [(t >= start) & (t < start + length) for t in (read.events(k)[0] for k in range(read.simulations))]
     assert len(inside.event_time) in [each.sum() for each in within]
+    rising = np.diff(np.nan_to_num(inside.weights, nan=-9), axis=1) > 0
+    assert not (rising & (inside.weights[:, 1:] > 0) & (inside.weights[:, :-1] < 0)).any()
     live = inside.weights[np.isfinite(inside.weights)]
     assert inside.weights.shape == ((5, 9) if kind == "branch_elm" else (2, 20)) and set(np.sign(live)) == {-1, 1}
 

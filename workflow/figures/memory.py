@@ -29,7 +29,8 @@ class Inside:
 
     event_time ms, event_channel [event]; sign [channel].  spike 0/1, voltage mV, and as predicted: spike_probability,
     predicted_voltage mV.  branches [time, branch]; memories [time, d_m] with tau_m [d_m] ms; weights [row, synapse]
-    of a branch, or of the excitatory and the inhibitory channels: signed as the input, nan where there is no channel.
+    of a branch, excitatory ones first, or of the excitatory and the inhibitory channels: signed as the input, nan where
+    there is no channel.
     """
 
     time_ms: np.ndarray
@@ -69,6 +70,9 @@ def look(folder, shard):
         branches, memories, outputs = (values[0, warm_up:].numpy() for values in model.trace(events))
         weights, tau_m = torch.relu(model.w_s).numpy(), model.tau_m().numpy()
     channel = model.channel.numpy() if hasattr(model, "channel") else np.arange(len(weights)).reshape(2, -1)
+    weights = np.where(channel >= 0, weights.reshape(channel.shape) * data.sign[channel], np.nan)
+    # A branch's excitatory synapses, its inhibitory ones, then those without a channel.
+    order = np.argsort(np.where(channel >= 0, -data.sign[channel], 2), axis=1, kind="stable")
     counts = np.diff(events.bounds[0])
     time = start - warm_up + np.repeat(np.arange(len(counts)), counts)
     late = time >= start
@@ -84,7 +88,7 @@ def look(folder, shard):
         branches=branches,
         memories=memories,
         tau_m=tau_m,
-        weights=np.where(channel >= 0, weights.reshape(channel.shape) * data.sign[channel], np.nan),
+        weights=np.take_along_axis(weights, order, axis=1),
     )
 
 
@@ -119,7 +123,12 @@ def draw(inside):
     weights, colours = right.subgridspec(2, 1, height_ratios=(30, 1)).subplots()
     largest = np.nanmax(np.abs(inside.weights), initial=1e-6)
     image = weights.imshow(
-        np.ma.masked_invalid(inside.weights), cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto", rasterized=True
+        np.ma.masked_invalid(inside.weights),
+        cmap="RdBu_r",
+        vmin=-largest,
+        vmax=largest,
+        aspect="auto",
+        interpolation="none",
     )
     rows_are = "branch" if tree else "inhibitory, excitatory"
     weights.set(xlabel="synapse", ylabel=rows_are, title="weights, signed", facecolor="lightgrey")
