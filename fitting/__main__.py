@@ -146,6 +146,7 @@ def evaluate(
             "model_settings": config["model_settings"],
             "seed": config.get("training", {}).get("seed"),
             "parameters": models.parameter_count(model),
+            "flops_per_step": model.flops_per_step(),
             "data": [str(path) for path in data],
         }
         if predictions is not None:
@@ -166,13 +167,14 @@ def describe(
     outputs: Annotated[int, typer.Option(min=1, help="Outputs; the default is NeuronIO's.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object.")] = False,
 ):
-    """Count a model's parameters, next to what its paper prints."""
+    """Count a model's parameters, next to what its paper prints, and the operations of a step."""
     with refused():
         from fitting import models, settings
 
         model_class = models.find(model)
         chosen = settings.change({"model": model_class.Settings()}, overrides or [])["model"]
-        count = models.parameter_count(model_class(chosen, inputs, outputs))
+        built = model_class(chosen, inputs, outputs)
+        count = models.parameter_count(built)
         typer.echo(f"{model} with {inputs} inputs and {outputs} outputs")
         for name, value in settings.as_plain(chosen).items():
             typer.echo(f"  {name:<16}{'none' if value is None else value}")
@@ -180,8 +182,11 @@ def describe(
             f"parameters  trainable {count['trainable']}, live {count['live']}, "
             f"printed in the paper {count['printed'] or 'nowhere'}"
         )
+        flops = built.flops_per_step()
+        typer.echo(f"inference   {flops} operations a step, as the equations stand")
         if as_json:
-            typer.echo(json.dumps({"model": model, "settings": settings.as_plain(chosen), **count}))
+            plain = settings.as_plain(chosen)
+            typer.echo(json.dumps({"model": model, "settings": plain, **count, "flops_per_step": flops}))
 
 
 @app.command()

@@ -1,9 +1,11 @@
 """The registry of models.
 
 A model is a torch module, built as `Model(settings, num_input, num_output)` from an instance of its own frozen
-dataclass `Model.Settings`, that maps [batch, time, num_input] to [batch, time, num_output] causally. It may say that it
-takes such input as Events too (`takes_events`), how many of its trainable parameters can never influence the output
-(`dead_parameters`) and what its paper prints for the same settings (`printed_count`).
+dataclass `Model.Settings`, that maps [batch, time, num_input] to [batch, time, num_output] causally, and knows how many
+operations one step of inference takes on a dense input as its equations stand (`flops_per_step`; a multiplication and
+an addition count one each). It may say that it takes such input as Events too (`takes_events`), how many of its
+trainable parameters can never influence the output (`dead_parameters`) and what its paper prints for the same settings
+(`printed_count`).
 """
 
 from fitting.models.elm import ELM, BranchELM

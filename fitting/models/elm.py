@@ -236,6 +236,14 @@ class ELM(nn.Module):
         """Synapses that no channel reaches."""
         return self.w_s.numel() - len(self.wiring.live)
 
+    def flops_per_step(self):
+        """Multiplications and additions of the equations in one step on a dense input, without activations: three for
+        each synapse and each memory (its decay, what comes in, their sum), one for a synapse in its branch's sum, two
+        for each weight of a linear layer."""
+        linear = sum(layer.weight.numel() for layer in (*self.layers(), self.readout))
+        summed = self.w_s.numel() if self.w_s.dim() == 2 else 0
+        return 3 * self.w_s.numel() + summed + 3 * self.settings.d_m + 2 * linear
+
     def printed_count(self):
         """The paper's parameter count for these settings as printed, None where it prints none."""
         if (self.num_input, self.readout.out_features) != (1278, 2):

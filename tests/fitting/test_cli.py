@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from fitting import models
 from fitting.__main__ import app
 
 SMALL = ["--set", "d_m=6", "--set", "d_tree=4", "--set", "d_brch=12", "--set", "window_ms=150"]
@@ -67,6 +68,22 @@ def test_describe_prints_our_count_next_to_the_papers():
     assert "trainable 8002, live 7784, printed in the paper 8104" in result.output
     last = json.loads(result.output.splitlines()[-1])
     assert (last["trainable"], last["live"], last["printed"]) == (8002, 7784, "8104")
+
+
+@pytest.mark.parametrize("model", models.MODELS)
+def test_describe_counts_parameters_and_operations_of_every_model(model):
+    result = call("describe", model, "--json")
+    figures = json.loads(result.output.splitlines()[-1])
+    assert result.exit_code == 0 and figures["trainable"] >= figures["live"] > 0
+    assert figures["flops_per_step"] >= 2 * 1278 and f"inference   {figures['flops_per_step']}" in result.output
+
+
+def test_a_steps_operations_are_those_of_the_equations():
+    result = call("describe", "branch_elm", "--set", "d_m=3", "--set", "d_tree=4", "--set", "d_brch=5", "--json",
+                  "--inputs", 16)  # fmt: skip
+    synapses, branches, memory = 3 * 4 * 5, 4 * 5, 3 * 3
+    layers = 2 * ((4 + 3) * 6 + 6 * 3 + 3 * 2)
+    assert json.loads(result.output.splitlines()[-1])["flops_per_step"] == synapses + branches + memory + layers
 
 
 def test_describe_knows_the_elm_too():
