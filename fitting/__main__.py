@@ -189,6 +189,30 @@ def describe(
             typer.echo(json.dumps({"model": model, "settings": plain, **count, "flops_per_step": flops}))
 
 
+@app.command("import-elm")
+def import_elm(
+    state: Annotated[Path, typer.Argument(help="STATE.pt or .safetensors: the state dict; nothing in it is executed.")],
+    config: Annotated[Path, typer.Argument(help="CONFIG.json: what the published module was built with.")],
+    out: Annotated[Path, typer.Argument(help="Folder to make, which evaluate takes like that of a fit.")],
+):
+    """Read a neuron that the ELM paper's code published."""
+    with refused():
+        from fitting import gradient, models, released, settings, tasks
+
+        name, model = released.read(state, config)
+        description = {
+            "task": "neuronio",
+            "task_settings": settings.as_plain(tasks.find("neuronio").Settings()),
+            "model": name,
+            "model_settings": settings.as_plain(model.settings),
+            "num_input": model.num_input,
+            "num_output": model.readout.out_features,
+            "imported": _sources([state, config]),
+        }
+        gradient.keep(out, description, model.state_dict())
+        typer.echo(f"{out}: {name} with {models.parameter_count(model)['live']} live parameters")
+
+
 @app.command()
 def benchmark(
     name: Annotated[str, typer.Argument(help="What to measure, e.g. elm.")],

@@ -160,6 +160,19 @@ def read_config(folder):
     return config
 
 
+def keep(out, config, weights):
+    """Leave the folder of a fit that was finished elsewhere: its settings and its weights, but no history.
+
+    config: as for `fit`, with "training" if that is known.  weights: a state dict.
+    Raises FitError where the folder holds a fit.
+    """
+    out = Path(out)
+    refuse_unusable_folder(out, config, resume=False)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_config(out, config)
+    _write_weights(out / "model.safetensors", weights)
+
+
 def load(folder, models):
     """The fitted model of a folder.
 
@@ -198,7 +211,7 @@ def _fit(model, batch, loss, validate, training, out, config, show_progress):
         state = _restore(out / "checkpoint.pt", model, optimizer, state)
 
     out.mkdir(parents=True, exist_ok=True)
-    sealed.replace(out / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
+    _write_config(out, config)
     cpu_before, checkpointed = state["cpu_s"] - time.process_time(), time.monotonic()
     progress = tqdm(
         total=training.steps,
@@ -310,6 +323,10 @@ def _restore(path, model, optimizer, state):
     optimizer.load_state_dict(checkpoint["optimizer"])
     torch.set_rng_state(checkpoint["torch_rng"])
     return {name: checkpoint[name] for name in state}
+
+
+def _write_config(out, config):
+    sealed.replace(out / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
 
 
 def _write_weights(path, weights):
