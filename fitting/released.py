@@ -3,7 +3,7 @@
 The code (github.com/AaronSpieler/elmneuron, MIT) leaves two files: the state dict of its module, and as JSON the
 arguments that the module was built with. Names and shapes, for S synapses, d_tree branches, d_m memories, L layers:
 
-    _proto_w_s [S]     w_s before its rectification; S = d_tree d_brch, branch after branch (a plain ELM: a channel each)
+    _proto_w_s [S]     w_s before its rectification; S = d_tree d_brch, by branch (a plain ELM: one a channel)
     tau_s [S]          ms, version 1, whose gain is λ (1 - κ_m); or
     tau_b [d_tree]     ms, version 2, whose low-pass sits on branches and whose gain is 1 - exp(-λ Δt/τ_m)
     _proto_tau_m [d_m] p of τ_m = min + (max - min) σ(p), learnt or not
