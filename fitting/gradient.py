@@ -194,13 +194,18 @@ def load(folder, models):
     kind = models(config["model"])
     settings = restore(kind.Settings, config["model_settings"], folder / "config.yaml")
     model = kind(settings, config["num_input"], config["num_output"])
-    weights = _read_weights(folder / "model.safetensors")
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise FitError(
-            f"{folder / 'model.safetensors'}: does not fit config.yaml ({' '.join(str(error).split())})"
-        ) from error
+    weights, expected = _read_weights(folder / "model.safetensors"), model.state_dict()
+    for name in sorted(weights.keys() | expected.keys()):
+        found, wanted = (
+            f"the shape {tuple(tensors[name].shape)}" if name in tensors else "nothing"
+            for tensors in (weights, expected)
+        )
+        if found != wanted:
+            raise FitError(
+                f"{folder / 'model.safetensors'}: found {found} for {name}, expected {wanted} by config.yaml "
+                f"({config['model']})"
+            )
+    model.load_state_dict(weights)
     return model.eval(), config
 
 

@@ -171,6 +171,17 @@ def test_altered_weights_are_refused(fitted, shards, tmp_path):
         assert not (tmp_path / "metrics.json").exists()
 
 
+def test_weights_of_another_model_are_refused(fitted, shards, tmp_path):
+    larger, folder = tmp_path / "larger", tmp_path / "mixed"
+    assert call(*fit_arguments(shards, larger, steps=2), "--set", "d_mlp=3").exit_code == 0
+    folder.mkdir()
+    (folder / "config.yaml").write_bytes((fitted / "config.yaml").read_bytes())
+    (folder / "model.safetensors").write_bytes((larger / "model.safetensors").read_bytes())
+    result = call("evaluate", folder, "--data", shards["valid"], "--out", tmp_path / "metrics.json")
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
+    assert "found the shape (3,) for mlp_in.bias, expected the shape (12,) by config.yaml (branch_elm)" in result.stderr
+
+
 def test_a_model_of_other_channels_is_refused(fitted, make_shard, tmp_path):
     from sims import neuronio
 
