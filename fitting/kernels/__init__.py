@@ -21,7 +21,15 @@ import torch
 from sims.backends import compiled
 
 _FOLDER = Path(__file__).resolve().parent
-_SOURCES = ("lanes.hpp", "activations.hpp", "products.hpp", "synapses.cpp", "memory.cpp", "lstm.cpp")
+_SOURCES = (
+    "lanes.hpp",
+    "activations.hpp",
+    "products.hpp",
+    "synapses.cpp",
+    "memory.cpp",
+    "lstm.cpp",
+    "spiking.cpp",
+)
 _SUFFIX = {torch.float32: "float32", torch.float64: "float64"}
 _MOST_WINDOWS = 8
 _allowed = True
