@@ -9,6 +9,7 @@ trainable parameters can never influence the output (`dead_parameters`) and what
 """
 
 from fitting.models.elm import ELM, BranchELM
+from fitting.models.lif import ALIF, LIF
 from fitting.models.lstm import LSTM, ChronoLSTM
 from fitting.models.tcn import TCN
 from fitting.settings import SettingError
@@ -19,6 +20,8 @@ MODELS = {
     "lstm": LSTM,
     "chrono_lstm": ChronoLSTM,
     "tcn": TCN,
+    "lif": LIF,
+    "alif": ALIF,
 }
 
 

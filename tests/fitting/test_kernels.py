@@ -8,6 +8,7 @@ import torch
 from fitting import kernels
 from fitting.kernels.lstm import recur
 from fitting.kernels.memory import remember
+from fitting.kernels.spiking import integrate_and_fire
 from fitting.kernels.synapses import Wiring, gather, low_pass, project
 from sims.backends import compiled
 
@@ -288,6 +289,10 @@ def test_a_smaller_processor_computes_the_same(fresh_library, monkeypatch, make_
     for batch, d_m, d_mlp, depth in ((3, 7, 9, 2), (8, 20, 40, 1), (17, 33, 50, 0)):
         test_the_memory_is_that_of_its_twin("silu", depth, batch, d_m, d_mlp)
         test_the_projection_of_events_is_that_of_the_dense_input(make_events, batch, d_mlp)
+        spiking = 1 + 3 * torch.randn(1, 99, batch), torch.tensor([0.8, 0.9, 0.4, 1.0, 0.97, 0.3])
+        ours = with_gradients(lambda *tensors: sum(integrate_and_fire(*tensors, 0.3, True)), *spiking)
+        with kernels.twins():
+            agree(ours, with_gradients(lambda *tensors: sum(integrate_and_fire(*tensors, 0.3, True)), *spiking), 1e-12)
     for batch, n in ((3, 7), (8, 50), (17, 15)):
         test_rows_gathered_by_events_are_the_product_with_the_dense_input(make_events, batch, 4 * n)
         test_the_recurrence_of_an_lstm_is_that_of_its_twin(batch, n)
