@@ -39,8 +39,8 @@ SECONDS_PER_STEP = {
     "elm": 0.03,
     "lif": 0.05,
     "alif": 0.05,
-    "lstm": 0.5,
-    "chrono_lstm": 0.5,
+    "lstm": 0.1,
+    "chrono_lstm": 0.1,
     "tcn": 5,
 }
 

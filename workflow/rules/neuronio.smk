@@ -181,9 +181,11 @@ rule fit_surrogate:
         settings=lambda wildcards: [
             f"--set={name}={value}" for name, value in MODELS[wildcards.model]["settings"].items()
         ],
-        steps=lambda wildcards: MODELS[wildcards.model]["training"]["steps"],
-        batch_size=lambda wildcards: MODELS[wildcards.model]["training"]["batch_size"],
-        learning_rate=lambda wildcards: MODELS[wildcards.model]["training"]["learning_rate"],
+        training=lambda wildcards: [
+            f"--{name.replace('_', '-')}={value}"
+            for name, value in MODELS[wildcards.model]["training"].items()
+            if name not in ("shards", "seeds")
+        ],
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: attempt
@@ -191,11 +193,10 @@ rule fit_surrogate:
         runtime=lambda wildcards, attempt: attempt
         * study.fit_minutes(MODELS[wildcards.model]["model"], MODELS[wildcards.model]["training"]),
     message:
-        "Fitting {wildcards.model}, seed {wildcards.seed}: {params.steps} steps"
+        "Fitting {wildcards.model}, seed {wildcards.seed}"
     shell:
         "python -m fitting fit neuronio {params.model} {params.train:q} {params.valid:q} --out {params.folder:q} --resume --replace"
-        " --seed {wildcards.seed} --steps {params.steps} --batch-size {params.batch_size}"
-        " --learning-rate {params.learning_rate} {params.settings:q} --threads {threads} > {log:q} 2>&1"
+        " --seed {wildcards.seed} {params.training:q} {params.settings:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule evaluate_surrogate:
