@@ -112,6 +112,14 @@ def test_a_published_neuron_computes_the_papers_equations(config, variant, write
     assert np.abs(found - expected).max() <= 1e-12 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("learnt", [False, True])
+def test_time_constants_at_the_ends_of_their_range_are_read(write, learnt):
+    config = CONFIG | {"learn_memory_tau": learnt}
+    state = published(config) | {"_proto_tau_m": torch.tensor([-math.inf, -2.0, 0.0, 2.0, math.inf])}
+    _, model = released.read(*write(state, config))
+    assert model.tau_m()[0] == 1 and model.tau_m()[2] == 75.5 and model.tau_m()[4] == 150
+
+
 def test_a_published_neuron_is_imported_and_scored(write, shards, tmp_path):
     state, config = write({"state_dict": published(CONFIG)}, CONFIG)
     out = tmp_path / "neuron"
@@ -151,7 +159,8 @@ def changed(**entries):
             CONFIG,
             r"w_y.bias is torch.float32 of shape \(3,\), expected numbers of \(2,\)",
         ),
-        ({"w_y.bias": torch.full((2,), math.nan)}, CONFIG, "w_y.bias holds numbers that are not finite"),
+        ({"w_y.bias": torch.full((2,), math.inf)}, CONFIG, "w_y.bias holds numbers that are not finite"),
+        ({"_proto_tau_m": torch.full((5,), math.nan)}, CONFIG, "_proto_tau_m holds numbers that are not finite"),
         ({"w_y.bias": torch.zeros(2, dtype=torch.complex64)}, CONFIG, "w_y.bias is torch.complex64"),
         ({"tau_s": torch.zeros(48)}, CONFIG, "synaptic time constant of 0 ms"),
         ({"valid_indices_mask": torch.ones(48)}, CONFIG, r"synapse 46 is on channel 39 \(valid: 1\), expected -1"),
