@@ -138,7 +138,7 @@ def evaluate(
             raise settings.SettingError(
                 f"--data {data[0]}: found (inputs, outputs) {sizes}, expected {expected} as {folder} was fitted to"
             )
-        metrics, arrays = task_object.evaluate(model, read, show_progress=True)
+        metrics, arrays_for_figures = task_object.evaluate(model, read, show_progress=True)
         report = {
             **metrics,
             "task": config["task"],
@@ -151,7 +151,7 @@ def evaluate(
         }
         if predictions is not None:
             buffer = io.BytesIO()
-            np.savez_compressed(buffer, **arrays)
+            np.savez_compressed(buffer, **arrays_for_figures())
             sealed.replace(predictions, buffer.getvalue())
         sealed.replace(out, (json.dumps(report, indent=1) + "\n").encode())
         typer.echo(
@@ -176,7 +176,8 @@ def describe(
         built = model_class(chosen, inputs, outputs)
         count = models.parameter_count(built)
         typer.echo(f"{model} with {inputs} inputs and {outputs} outputs")
-        for name, value in settings.as_plain(chosen).items():
+        plain = settings.as_plain(chosen)
+        for name, value in plain.items():
             typer.echo(f"  {name:<16}{'none' if value is None else value}")
         typer.echo(
             f"parameters  trainable {count['trainable']}, live {count['live']}, "
@@ -185,7 +186,6 @@ def describe(
         flops = built.flops_per_step()
         typer.echo(f"inference   {flops} operations a step, as the equations stand")
         if as_json:
-            plain = settings.as_plain(chosen)
             typer.echo(json.dumps({"model": model, "settings": plain, **count, "flops_per_step": flops}))
 
 

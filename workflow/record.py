@@ -67,7 +67,7 @@ def table(folder):
         if row["headline"]:
             auc, few, rmse = (_mean(row[key]) for key in ("auc", "auc_few_spikes", "voltage_rmse_mV"))
             paper = ", ".join(_number(row["paper"][key]) for key in ("auc", "voltage_rmse_mV"))
-            cells = row["name"], row["parameters"], row["flops"] or "–", row["steps"], auc, few, rmse
+            cells = row["name"], row["parameters"], row["flops"], row["steps"], auc, few, rmse
             lines.append(f"| {' | '.join(map(str, cells))} | {compared.get(row['name'], '–')} | {paper} |")
     train, test = rows["train"], rows["test"]
     hours, simulator = made["cpu_hours"], SIMULATORS.get(made["data"]["backend"], made["data"]["backend"])

@@ -6,7 +6,8 @@ A task is built as `Task(settings)` from its own frozen dataclass `Task.Settings
     batch(data, generator, size) -> (inputs, a tensor [batch, time, num_input] or Events; targets)
     loss(outputs, targets) -> scalar tensor
     evaluate(model, data, show_progress) -> (metrics, predictions)
-metrics are plain numbers (None where undefined) and include "loss"; predictions are arrays for figures.
+metrics are plain numbers (None where undefined) and include "loss"; predictions() gives arrays for figures and tables,
+made when they are asked for, since validation has no use for them.
 """
 
 from fitting.settings import SettingError

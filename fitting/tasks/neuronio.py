@@ -144,27 +144,39 @@ class NeuronIO:
         Returns (metrics, predictions). metrics: `loss`, and for all simulations and for those with few spikes (suffix
         `_few_spikes`) `auc` over 1-ms bins, `voltage_rmse_mV` (capped voltage), `voltage_rmse_aligned_mV` (after giving
         the prediction the target's mean and SD, as published evaluations do), `variance_explained`, and the counts
-        `simulations`, `bins`, `spikes`; None where undefined. predictions: arrays for figures and tables,
+        `simulations`, `bins`, `spikes`; None where undefined. predictions(): arrays for figures and tables,
         `roc_false_positive`, `roc_true_positive`, one simulation's `trace_…`, and what each simulation adds to the
         scores, `simulation_few_spikes` (whether it has few) and `simulation_…` as of `contributions`.
         """
         everything = range(len(data))
         logit, voltage = self.predict(model, data, everything, show_progress)
         spike, target = self._targets(data, everything)
-        few = np.flatnonzero(data.spike_counts <= self.settings.few_spikes)
+        few = np.flatnonzero(self._has_few_spikes(data))
         metrics = {"loss": _loss(logit, voltage, spike, target)}
         for suffix, chosen in (("", everything), ("_few_spikes", few)):
             scores = score(*([array[i] for i in chosen] for array in (logit, spike, voltage, target)))
             metrics |= {name + suffix: value for name, value in scores.items()}
+        return metrics, lambda: self._arrays(data, logit, voltage, spike, target)
+
+    def _arrays(self, data, logit, voltage, spike, target):
+        """The arrays for figures and tables of `evaluate`."""
         false_positive, true_positive = roc(np.concatenate(logit), np.concatenate(spike))
-        # The liveliest simulation that published evaluations would keep.
-        shown = int(few[np.argmax(data.spike_counts[few])]) if len(few) else int(np.argmin(data.spike_counts))
-        trace = {f"trace_{name}": value for name, value in self._trace(shown, logit, voltage, spike, target).items()}
-        each = contributions(logit, spike, voltage, target) | {
-            "few_spikes": data.spike_counts <= self.settings.few_spikes
+        trace = self._trace(self.liveliest(data), logit, voltage, spike, target)
+        each = contributions(logit, spike, voltage, target) | {"few_spikes": self._has_few_spikes(data)}
+        return {
+            "roc_false_positive": false_positive,
+            "roc_true_positive": true_positive,
+            **{f"trace_{name}": value for name, value in trace.items()},
+            **{f"simulation_{name}": value for name, value in each.items()},
         }
-        each = {f"simulation_{name}": value for name, value in each.items()}
-        return metrics, {"roc_false_positive": false_positive, "roc_true_positive": true_positive, **trace, **each}
+
+    def liveliest(self, data):
+        """The simulation with the most spikes of those that published evaluations would keep; the calmest, if none."""
+        few = np.flatnonzero(self._has_few_spikes(data))
+        return int(few[np.argmax(data.spike_counts[few])]) if len(few) else int(np.argmin(data.spike_counts))
+
+    def _has_few_spikes(self, data):
+        return data.spike_counts <= self.settings.few_spikes
 
     def trace(self, model, data, simulation):
         """One simulation's target and prediction for a figure.
@@ -205,7 +217,7 @@ class NeuronIO:
             length = data.duration[simulation] - self.settings.skip_ms - burn_in
             whole = outputs[owner == simulation].reshape(-1, 2)[:length]
             logits.append(whole[:, 0])
-            voltages.append(whole[:, 1] / VOLTAGE_SCALE - VOLTAGE_OFFSET_MV)
+            voltages.append(voltage_mV(whole[:, 1]))
         return logits, voltages
 
     def _windows(self, data, simulations, starts):
@@ -266,9 +278,14 @@ def spike_bins(shard):
     return bins
 
 
-def scale_voltage(voltage_mV):
-    """The voltage as models see it: (min(V, -55) + 67.7) / 10."""
-    return (np.minimum(voltage_mV, CEILING_MV) + VOLTAGE_OFFSET_MV) * VOLTAGE_SCALE
+def scale_voltage(voltage):
+    """A voltage in mV as models see it: (min(V, -55) + 67.7) / 10."""
+    return (np.minimum(voltage, CEILING_MV) + VOLTAGE_OFFSET_MV) * VOLTAGE_SCALE
+
+
+def voltage_mV(scaled):
+    """What `scale_voltage` gives, and models predict, in mV."""
+    return scaled / VOLTAGE_SCALE - VOLTAGE_OFFSET_MV
 
 
 def gather(data, simulations, starts, length_ms):

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from fitting import kernels, models
-from fitting.events import InputError
 from fitting.kernels.synapses import Wiring
 from fitting.models import routing
 from fitting.models.elm import ELM, BranchELM, BranchSettings
@@ -161,24 +160,6 @@ def test_a_tau_s_for_each_synapse_is_kept_with_the_weights(make_events):
         uniform = model(events)
         model.tau_s[0] = 50.0
         assert not torch.equal(model(events), uniform)
-
-
-@pytest.mark.parametrize(
-    "inputs, complaint",
-    [
-        (torch.zeros(2, 10, 31), r"found the shape \(2, 10, 31\), expected \[batch, time, 32 channels\]"),
-        (torch.zeros(10, 32), r"found the shape \(10, 32\)"),
-        (torch.full((1, 3, 32), math.nan), "found numbers that are not finite"),
-    ],
-)
-def test_inputs_that_do_not_fit_are_refused(inputs, complaint):
-    with pytest.raises(InputError, match=complaint):
-        small_model()(inputs)
-
-
-def test_events_of_other_channels_are_refused(make_events):
-    with pytest.raises(InputError, match=r"found the shape \(2, 60, 40\), expected \[batch, time, 32 channels\]"):
-        small_model()(make_events(channels=40))
 
 
 def test_gradients_reach_every_live_parameter_and_no_dead_one(make_events):

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from fitting import gradient, kernels, models
-from fitting.events import InputError
 from fitting.kernels.spiking import integrate_and_fire
 from fitting.models.lif import ALIF, LIF
 from fitting.settings import SettingError, change
@@ -254,18 +253,6 @@ def test_parameters_and_operations_are_those_of_the_equations_next_to_the_papers
     assert LIF(LIF.Settings(), 3, 2).flops_per_step() == 18
     assert ALIF(ALIF.Settings(), 3, 2).flops_per_step() == 22
     assert lif.flops_per_step() == 2 * 1278 + 12
-
-
-@pytest.mark.parametrize(
-    "inputs, complaint",
-    [
-        (torch.zeros(2, 10, 31), r"found the shape \(2, 10, 31\), expected \[batch, time, 32 channels\]"),
-        (torch.full((1, 3, 32), math.nan), "found numbers that are not finite"),
-    ],
-)
-def test_inputs_that_do_not_fit_are_refused(inputs, complaint):
-    with pytest.raises(InputError, match=complaint):
-        LIF(LIF.Settings(), 32, 2)(inputs)
 
 
 def test_other_outputs_than_neuronios_are_refused():

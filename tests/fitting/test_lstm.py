@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from fitting import kernels, models
-from fitting.events import InputError
 from fitting.models.lstm import LSTM, ChronoLSTM
 from fitting.settings import SettingError
 
@@ -138,19 +137,6 @@ def test_operations_of_a_step_are_those_of_the_equations():
     model = LSTM(LSTM.Settings(50), 1278, 2)
     matrices = model.input_weight.numel() + model.recurrent_weight.numel() + model.readout.weight.numel()
     assert model.flops_per_step() == 2 * matrices + 4 * 50 == 531_600
-
-
-@pytest.mark.parametrize(
-    "inputs, complaint",
-    [
-        (torch.zeros(2, 10, 31), r"found the shape \(2, 10, 31\), expected \[batch, time, 32 channels\]"),
-        (torch.zeros(10, 32), r"found the shape \(10, 32\)"),
-        (torch.full((1, 3, 32), math.nan), "found numbers that are not finite"),
-    ],
-)
-def test_inputs_that_do_not_fit_are_refused(inputs, complaint):
-    with pytest.raises(InputError, match=complaint):
-        LSTM(LSTM.Settings(3), 32, 2)(inputs)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import LogNorm
 
 from fitting import gradient, models
-from fitting.tasks.neuronio import VOLTAGE_OFFSET_MV, VOLTAGE_SCALE, NeuronIO, gather
+from fitting.tasks.neuronio import NeuronIO, gather, voltage_mV
 from sims.mistakes import Mistake, refused
 from sims.neuronio import CEILING_MV, SKIP_MS
 from workflow.figures import style
@@ -59,8 +59,7 @@ def look(folder, shard):
         )
     task = NeuronIO(NeuronIO.Settings(**config["task_settings"]))
     data = task.read([shard])
-    few = data.spike_counts <= task.settings.few_spikes
-    simulation = int(np.argmax(np.where(few, data.spike_counts, -1)))
+    simulation = task.liveliest(data)
     spike, voltage = (data.of(simulation, array) for array in (data.spike, data.voltage))
     within = np.convolve(spike[SKIP_MS:], np.ones(min(SHOWN_MS, len(spike) - SKIP_MS), int), "valid")
     start, shown = SKIP_MS + int(np.argmax(within)), min(SHOWN_MS, len(spike) - SKIP_MS)
@@ -84,7 +83,7 @@ def look(folder, shard):
         spike=spike[start : start + shown].astype(bool),
         voltage=np.minimum(voltage[start : start + shown], CEILING_MV),
         spike_probability=1 / (1 + np.exp(-outputs[:, 0])),
-        predicted_voltage=outputs[:, 1] / VOLTAGE_SCALE - VOLTAGE_OFFSET_MV,
+        predicted_voltage=voltage_mV(outputs[:, 1]),
         branches=branches,
         memories=memories,
         tau_m=tau_m,

@@ -21,10 +21,7 @@ def image(path):
 
 
 def scores(path):
-    """The table of metrics, one row a model; scores are (mean, standard deviation) over seeds, None where undefined.
-
-    A table from before a column was there has None in its place, and is all headline.
-    """
+    """The table of metrics, one row a model; scores are (mean, standard deviation) over seeds, None where undefined."""
     table = pd.read_csv(path)
     rows = []
     for name, group in table.groupby("name", sort=False):
@@ -32,11 +29,11 @@ def scores(path):
         rows.append(
             {
                 "name": name,
-                "headline": "performance" in first.get("groups", "performance").split(),
+                "headline": "performance" in first["groups"].split(),
                 "seeds": len(group),
                 "steps": int(first["steps"]),
                 "parameters": int(first["parameters_live"]),
-                "flops": None if pd.isna(first.get("flops_per_step")) else int(first["flops_per_step"]),
+                "flops": int(first["flops_per_step"]),
                 "paper": {key: _given(first[f"paper_{key}"]) for key in ("auc", "voltage_rmse_mV")},
                 **{
                     key: (_given(group[key].mean()), _given(group[key].std(ddof=1)))
