@@ -29,7 +29,9 @@ def test_the_smoke_scale_plans_every_rule(checkout):
 
 
 @pytest.mark.parametrize(
-    "scale, left_out", [("default", OF_GROUPS), ("paper", OF_GROUPS), ("long/neuronio", set())], ids=str
+    "scale, left_out",
+    [("default", OF_GROUPS), ("paper", OF_GROUPS), ("long/neuronio", set())],
+    ids=["default", "paper", "long"],
 )
 def test_every_scale_plans_the_same_rules_but_for_figures_of_groups_that_it_does_not_fit(checkout, scale, left_out):
     jobs, _ = checkout.planned("--config", f"scale={scale}")
