@@ -19,6 +19,7 @@ COMPARED = [fit for fit in FITS if Path(fit).parent.name in {name for pair in PA
 CURVES = study.fit_folders(NEURONIO, RESULTS, "curve_data", "curve_steps")
 # The first fit of the reference, which figures of a single neuron show.
 SHOWN = next(fit for fit in FITS if Path(fit).parent.name == NEURONIO["reference"])
+STYLE = ["sims/style.py", "workflow/figures/style.py"]
 FIGURES = ["cell", "input_map", "rates", "statistics", "performance", "flops", "trace", "memory", "roc", "learning"]
 FIGURES += ["ablations"] if study.fit_folders(NEURONIO, RESULTS, *study.ABLATIONS) else []
 FIGURES += ["curves"] if CURVES else []
@@ -288,7 +289,7 @@ rule draw_performance:
         metrics=f"{RESULTS}/metrics.csv",
         published="workflow/tables/published.csv",
         script="workflow/figures/performance.py",
-        style="workflow/figures/style.py",
+        style=STYLE,
     output:
         svg=report(
             f"{RESULTS}/figures/{{figure}}.svg",
@@ -320,7 +321,7 @@ rule draw_ablations:
     input:
         metrics=f"{RESULTS}/metrics.csv",
         script="workflow/figures/ablations.py",
-        style="workflow/figures/style.py",
+        style=STYLE,
     output:
         svg=report(
             f"{RESULTS}/figures/ablations.svg",
@@ -350,7 +351,7 @@ rule draw_curves:
         metrics=f"{RESULTS}/metrics.csv",
         histories=expand("{fit}/history.csv", fit=CURVES),
         script="workflow/figures/curves.py",
-        style="workflow/figures/style.py",
+        style=STYLE,
     output:
         svg=report(
             f"{RESULTS}/figures/curves.svg",
@@ -380,7 +381,7 @@ rule draw_memory:
         config=f"{SHOWN}/config.yaml",
         shard=SHARDS["test"][0],
         script="workflow/figures/memory.py",
-        style="workflow/figures/style.py",
+        style=STYLE,
     output:
         svg=report(
             f"{RESULTS}/figures/memory.svg",
@@ -409,7 +410,7 @@ rule draw_trace:
     input:
         predictions=f"{SHOWN}/predictions.npz",
         script="workflow/figures/trace.py",
-        style="workflow/figures/style.py",
+        style=STYLE,
     output:
         svg=report(
             f"{RESULTS}/figures/trace.svg",
@@ -438,7 +439,7 @@ rule draw_roc:
     input:
         predictions=expand("{fit}/predictions.npz", fit=HEADLINE),
         script="workflow/figures/roc.py",
-        style="workflow/figures/style.py",
+        style=STYLE,
     output:
         svg=report(
             f"{RESULTS}/figures/roc.svg",
@@ -466,7 +467,7 @@ rule draw_learning:
     input:
         histories=expand("{fit}/history.csv", fit=HEADLINE),
         script="workflow/figures/learning.py",
-        style="workflow/figures/style.py",
+        style=STYLE,
     output:
         svg=report(
             f"{RESULTS}/figures/learning.svg",
@@ -494,7 +495,7 @@ rule draw_statistics:
     input:
         shards=EVERY_SHARD,
         script="workflow/figures/statistics.py",
-        style="workflow/figures/style.py",
+        style=STYLE,
     output:
         svg=report(
             f"{RESULTS}/figures/statistics.svg",
@@ -523,7 +524,7 @@ rule draw_cell:
         equations=study.cell_files(config["equations"]),
         morphology=study.morphology_files(config["cell"]),
         script="workflow/figures/cell.py",
-        style="workflow/figures/style.py",
+        style=STYLE,
     output:
         svg=report(
             f"{RESULTS}/figures/cell.svg",
@@ -552,7 +553,7 @@ rule draw_rates:
     input:
         shards=EVERY_SHARD,
         script="workflow/figures/rates.py",
-        style="workflow/figures/style.py",
+        style=STYLE,
     output:
         svg=report(
             f"{RESULTS}/figures/rates.svg",
@@ -582,7 +583,7 @@ rule draw_input_map:
         morphology=study.morphology_files(config["cell"]),
         drawing="workflow/figures/cell.py",
         script="workflow/figures/input_map.py",
-        style="workflow/figures/style.py",
+        style=STYLE,
     output:
         svg=report(
             f"{RESULTS}/figures/input_map.svg",
