@@ -60,6 +60,7 @@ MODEL_KEYS = (
     "events",
     "initial",
     "integration",
+    "bistable",
     "choices",
     "trees",
 )
@@ -109,6 +110,7 @@ class Model:
 
     states: differential equations by variable.  subexpressions: by variable, in an order in which they can be computed.
     parameters, events ({event: tuple of Statements}) and initial values ({state: Expression}) by name.
+    bistable: whether the file says that it is meant to have two stable voltages; None where it does not say.
     extra: the sections `choices` and `trees` of input files, as Nodes.
     """
 
@@ -122,6 +124,7 @@ class Model:
     events: dict
     initial: dict
     integration: str
+    bistable: bool | None
     extra: dict
 
     @cached_property
@@ -135,7 +138,7 @@ class Model:
 
     @property
     def digest(self):
-        """Hash of all that the model computes; comments, descriptions and bounds do not enter."""
+        """Hash of all that the model computes; comments, descriptions, bounds and `bistable` do not enter."""
         return content_digest(
             {
                 "kind": self.kind,
@@ -247,6 +250,7 @@ def model(document):
             if node.value is not None
         },
         integration=_integration(entries),
+        bistable=_bistable(entries, kind, states),
         extra={name: entries[name] for name in ("choices", "trees") if name in entries and kind == "inputs"},
     )
     _check_kind(found, document)
@@ -393,6 +397,18 @@ def _integration(entries):
     if scheme not in INTEGRATION:
         raise node.error(f"unknown integration scheme '{scheme}'; expected one of: {', '.join(INTEGRATION)}")
     return scheme
+
+
+def _bistable(entries, kind, states):
+    if "bistable" not in entries or entries["bistable"].value is None:
+        return None
+    node = entries["bistable"]
+    if kind != "neuron" or "v" not in states:
+        raise node.error("`bistable` says how a neuron's voltage is meant to be; this model has no dv/dt")
+    text = node.text("`bistable`")
+    if text not in ("true", "false"):
+        raise node.error(f"`bistable` must be true or false, found '{text}'")
+    return text == "true"
 
 
 def _check_kind(found, document):
