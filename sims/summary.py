@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from sims import documents, equations
-from sims.analysis.fixed_points import fixed_points
+from sims.analysis import bifurcation, nmda
+from sims.analysis.fixed_points import at_rest, fixed_points
 from sims.cells import l5pc
 from sims.expressions import unit_name
 from sims.stimuli import l5
@@ -72,9 +73,39 @@ def _model(model):
         ]
         if model.integration == "exponential_euler":
             lines.append("  integrated by exponential Euler, which is stable at every dt")
+        if warning := _not_as_meant(model, points):
+            figures["warnings"] = [warning]
+            lines.append(f"warning: {warning}")
     if model.kind == "channel":
         lines += _gates(model, figures)
     return Summary("\n".join(lines), figures)
+
+
+def _not_as_meant(model, points):
+    """What the file says of itself and does not hold, with the condition that decides; None if all is well."""
+    stable = [point.v * 1e3 for point in points if point.stable]
+    if model.bistable is None or model.bistable == (len(stable) > 1):
+        return None
+    if not model.bistable:
+        return f"not meant to be bistable, but {' and '.join(f'{v:.1f} mV' for v in stable)} are both stable"
+    return f"meant to be bistable, but it is not: {_what_fails(model)}"
+
+
+def _what_fails(model):
+    values = at_rest(model, np.asarray(0.0), {})
+    form = nmda.recognise(model)
+    dendrite = form and form.dendrite(values)
+    if dendrite:
+        folds = dendrite.folds()
+        if folds is None:
+            return dendrite.condition
+        found = form.weight(values)
+        side = f"below {folds.w_low:.5g}" if found <= folds.w_low else f"above {folds.w_high:.5g}"
+        return f"{form.strength} = {found:.5g} is {side}; bistable from {folds.w_low:.5g} to {folds.w_high:.5g}"
+    if bifurcation.DEFAULT not in model.parameters:
+        return "it does not have two stable voltages at these values"
+    diagram = bifurcation.diagram(model)
+    return f"{diagram.label} is {diagram.shown(diagram.value)}; {diagram.condition}"
 
 
 def _parameter(parameter):
