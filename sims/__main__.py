@@ -47,6 +47,55 @@ def check(file: Path, as_json: Annotated[bool, typer.Option("--json", help="prin
 
 
 @app.command()
+def bifurcation(
+    file: Annotated[Path, typer.Argument(help="equation file of a neuron with dv/dt")],
+    parameter: Annotated[str, typer.Option(help="what to vary; a strength w of a gate s goes as w·s")] = "w",
+    low: Annotated[str | None, typer.Option(help="start of its range, with its unit; by default its bounds")] = None,
+    high: Annotated[str | None, typer.Option(help="end of its range")] = None,
+    out: Annotated[Path | None, typer.Option(help="draw OUT.svg and OUT.png")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+):
+    """Fixed points against a parameter: stability, folds, and the condition that decides whether a plateau can hold."""
+    from sims import equations, sealed
+    from sims.analysis import bifurcation
+
+    found = bifurcation.diagram(equations.read(file), parameter, low, high)
+    if out:
+        from sims import style
+        from sims.analysis import portrait
+
+        sealed.check_writable(Path(f"{out}.svg"))
+        style.save(portrait.draw(found), out)
+    print(json.dumps(bifurcation.figures(found)) if as_json else bifurcation.table(found))
+
+
+@app.command()
+def escape(
+    file: Annotated[Path, typer.Argument(help="equation file of a bistable dendrite")],
+    sd: Annotated[
+        list[float] | None,
+        typer.Option(help="standard deviation, any number of times; by default 0.1, 0.2, 0.3"),
+    ] = None,
+    on: Annotated[str, typer.Option(help="the gate that carries the noise")] = "s",
+    tau: Annotated[float | None, typer.Option(help="its correlation time, ms; by default the gate's own")] = None,
+    seconds: Annotated[float, typer.Option(help="how long each trial lasts")] = 4.5,
+    trials: Annotated[int, typer.Option(help="how many")] = 200,
+    dt: Annotated[float, typer.Option(help="time step, ms")] = 1.0,
+    seed: Annotated[int, typer.Option(help="of the noise")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+):
+    """How long a plateau outlasts Ornstein-Uhlenbeck noise on its gate: simulated, and as theory has it."""
+    from sims import equations
+    from sims.analysis import escape
+
+    sd = sd or (0.1, 0.2, 0.3)
+    plateau = escape.plateau(equations.read(file), on, None if tau is None else tau / 1e3)
+    with _progress(max(0, len(sd) * seconds * 1e3)) as bar:
+        figures = escape.compare(plateau, sd, seconds, trials, dt / 1e3, seed, bar.update)
+    print(json.dumps(figures) if as_json else escape.table(figures))
+
+
+@app.command()
 def l5pc(
     events: Annotated[
         Path, typer.Argument(help="EVENTS.npz with event_time_ms, event_channel and optionally event_trial")

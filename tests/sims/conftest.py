@@ -1,7 +1,9 @@
 """What the tests of sims share: where the real data are."""
 
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,3 +19,18 @@ def cell1_path():
         if (folder / "cell1.asc").is_file():
             return folder / "cell1.asc"
     pytest.skip(f"cell1.asc is in none of {', '.join(map(str, folders))}")
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """`python -m sims …` in this process: its exit code, stdout and stderr."""
+    from sims.__main__ import main
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sims", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        captured = capsys.readouterr()
+        return SimpleNamespace(code=end.value.code, stdout=captured.out, stderr=captured.err)
+
+    return run
