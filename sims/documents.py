@@ -15,6 +15,9 @@ from sims.mistakes import Mistake
 
 LARGEST_FILE_BYTES = 1_000_000
 DEFINITION = re.compile(r"\s*(?:d(?P<state>[A-Za-z_]\w*)\s*/\s*dt|(?P<name>[A-Za-z_]\w*))\s*=(?!=)")
+EQUATION = re.compile(r"(?P<left>[^=]+)=(?!=)(?P<right>.*):(?P<unit>[^:]*)$")
+STATEMENT = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<operator>\+=|-=|\*=|/=|=(?!=))\s*(?P<right>.+)$")
+SEPARATOR = re.compile(r"[;\n]")  # of statements
 
 
 class EquationError(Mistake):
@@ -83,16 +86,17 @@ def read(path):
 
 
 def sources(path):
-    """All files that the meaning of `path` depends on, itself first: what it extends and the mechanism files it names.
+    """All files that the meaning of `path` depends on, itself first: what it extends, mechanisms and parts.
 
     This is what a workflow declares as inputs. Paths are relative to the same folder as `path`.
     Raises EquationError like `read`.
     """
     document, files = _read(Path(path), ())
-    for entry in _entries(document.value.get("mechanisms")).values():
-        reference = _entries(entry).get("file")
-        if reference is not None:
-            files += sources(referenced(reference))
+    for section in ("mechanisms", "parts"):
+        for entry in _entries(document.value.get(section)).values():
+            reference = _entries(entry).get("file")
+            if reference is not None:
+                files += _read(referenced(reference), ())[1]
     return list(dict.fromkeys(files))
 
 
@@ -132,7 +136,7 @@ def _read(path, chain):
     if not parent_path.is_file():
         raise parent_reference.error(f"extends '{parent_reference.value}', but there is no file {parent_path}")
     parent, files = _read(parent_path, (*chain, path))
-    return _merge(parent, document), [path, *files]
+    return merge(parent, document), [path, *files]
 
 
 def _compose(path):
@@ -191,16 +195,16 @@ def _place(node, path, seen):
 
 
 def _expand(entries):
-    """Turn the two short forms into mappings that merge by name: the equations block and `parameter: value`."""
+    """Turn short forms into mappings that merge by name: the equations block, `parameter: value`, `part: file`."""
     if "equations" in entries and isinstance(entries["equations"].value, str):
         entries["equations"] = _split_equations(entries["equations"])
-    parameters = _entries(entries.get("parameters"))
-    if parameters:
-        expanded = {
-            name: Node({"value": node}, node.path, node.line) if isinstance(node.value, str) else node
-            for name, node in parameters.items()
-        }
-        entries["parameters"] = Node(expanded, entries["parameters"].path, entries["parameters"].line)
+    for section, key in (("parameters", "value"), ("parts", "file")):
+        if given := _entries(entries.get(section)):
+            expanded = {
+                name: Node({key: node}, node.path, node.line) if isinstance(node.value, str) else node
+                for name, node in given.items()
+            }
+            entries[section] = Node(expanded, entries[section].path, entries[section].line)
 
 
 def _split_equations(block):
@@ -220,10 +224,11 @@ def _split_equations(block):
     return Node(lines, block.path, block.line)
 
 
-def _merge(parent, child):
+def merge(parent, child):
+    """A Node with the child's content over the parent's: mappings key by key, all else replaced."""
     if not isinstance(parent.value, dict) or not isinstance(child.value, dict):
         return child
     merged = dict(parent.value)
     for key, node in child.value.items():
-        merged[key] = _merge(merged[key], node) if key in merged else node
+        merged[key] = merge(merged[key], node) if key in merged else node
     return Node(merged, child.path, child.line)

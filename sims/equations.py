@@ -12,9 +12,11 @@ values, events and initial values. What a model may read without defining it, an
 | synapse | current at a point, driven by events  | v                        | I, amp, and the event `presynaptic` |
 | inputs  | spike trains for a cell's synapses    | see sims/stimuli/l5.py   | weight, rate and probability        |
 
-Currents of channels and synapses are positive outward, as in NEURON. The format is described in equations/README.md.
+Currents of channels and synapses are positive outward, as in NEURON. A neuron may spike: `threshold`, the event `spike`
+and `refractory`; it may be composed of `parts` (sims/compositions.py). The format is described in equations/README.md.
 """
 
+import ast
 import hashlib
 import json
 import re
@@ -26,7 +28,8 @@ from brian2.units import amp, meter, mM, second, volt
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 
 from sims import documents
-from sims.documents import EquationError, Node
+from sims.compositions import flattened
+from sims.documents import DEFINITION, EQUATION, SEPARATOR, STATEMENT, EquationError, Node
 from sims.expressions import (
     RESERVED,
     ExactQuantity,
@@ -59,14 +62,16 @@ MODEL_KEYS = (
     "parameters",
     "events",
     "initial",
+    "threshold",
+    "refractory",
     "integration",
     "bistable",
     "choices",
     "trees",
 )
 INTEGRATION = ("exponential_euler", "euler", "exact")
-EQUATION = re.compile(r"(?P<left>[^=]+)=(?!=)(?P<right>.*):(?P<unit>[^:]*)$")
-STATEMENT = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<operator>\+=|-=|\*=|/=|=(?!=))\s*(?P<right>.+)$")
+UNLESS_REFRACTORY = re.compile(r"\(\s*unless\s+refractory\s*\)\s*$")
+SPIKE = "spike"  # the event at a threshold
 
 
 @dataclass(frozen=True)
@@ -85,13 +90,14 @@ class Parameter:
 class Equation:
     """`d name/dt = expression` where `differential`, else the subexpression `name = expression`;
 
-    dimension: of `name`.
+    dimension: of `name`.  unless_refractory: whether the state stands still while the neuron is refractory.
     """
 
     name: str
     differential: bool
     expression: Expression
     dimension: Dimension
+    unless_refractory: bool = False
     node: Node = field(compare=False, default=None, repr=False)
 
 
@@ -110,6 +116,8 @@ class Model:
 
     states: differential equations by variable.  subexpressions: by variable, in an order in which they can be computed.
     parameters, events ({event: tuple of Statements}) and initial values ({state: Expression}) by name.
+    threshold: the comparison at which the event `spike` happens, or None.  refractory: how long after it there is no
+    other, an Expression in seconds, or None.
     bistable: whether the file says that it is meant to have two stable voltages; None where it does not say.
     extra: the sections `choices` and `trees` of input files, as Nodes.
     """
@@ -126,6 +134,8 @@ class Model:
     integration: str
     bistable: bool | None
     extra: dict
+    threshold: Expression | None = None
+    refractory: Expression | None = None
 
     @cached_property
     def constants(self):
@@ -139,11 +149,12 @@ class Model:
     @property
     def digest(self):
         """Hash of all that the model computes; comments, descriptions, bounds and `bistable` do not enter."""
+        spiking = {name: getattr(self, name).text for name in ("threshold", "refractory") if getattr(self, name)}
         return content_digest(
             {
                 "kind": self.kind,
                 "equations": {
-                    e.name: [e.differential, e.expression.text]
+                    e.name: [e.differential, e.expression.text] + ["unless refractory"] * e.unless_refractory
                     for e in (*self.states.values(), *self.subexpressions.values())
                 },
                 "parameters": {p.name: str(p.value.value) for p in self.parameters.values()},
@@ -154,6 +165,7 @@ class Model:
                 "integration": self.integration,
                 "extra": {name: plain(node) for name, node in self.extra.items()},
             }
+            | spiking
         )
 
     def values(self, **overrides):
@@ -212,6 +224,8 @@ def read(path):
 
 def model(document):
     """The Model in a document that `documents.read` returned; errors as in `read`."""
+    if "parts" in document.mapping("an equation file"):
+        document = flattened(document, model)
     entries = document.mapping("an equation file", MODEL_KEYS)
     kind_node = entries.get("kind", Node("neuron", document.path, document.line))
     kind = kind_node.text("the kind of model")
@@ -227,7 +241,7 @@ def model(document):
         if name in parameters:
             raise node.error(f"'{name}' is both an equation and a parameter")
     dimensions = SURROUNDINGS[kind] | {name: p.value.dimension for name, p in parameters.items()}
-    dimensions |= {name: dimension for name, (_, _, _, dimension) in split.items()}
+    dimensions |= {name: dimension for name, (_, _, _, dimension, _) in split.items()}
     equations = {name: _equation(name, *parts, dimensions) for name, parts in split.items()}
     states = {name: equation for name, equation in equations.items() if equation.differential}
     subexpressions = _ordered({name: equation for name, equation in equations.items() if not equation.differential})
@@ -252,8 +266,11 @@ def model(document):
         integration=_integration(entries),
         bistable=_bistable(entries, kind, states),
         extra={name: entries[name] for name in ("choices", "trees") if name in entries and kind == "inputs"},
+        threshold=_threshold(entries, dimensions),
+        refractory=_refractory(entries, dimensions),
     )
     _check_kind(found, document)
+    _check_spikes(found, entries)
     _check_names_are_used(found)
     return found
 
@@ -281,7 +298,11 @@ def located_quantity(node, what, expected=None):
 
 
 def _section(entries, name):
-    return entries[name].mapping(f"`{name}`") if name in entries and entries[name].value is not None else {}
+    return entries[name].mapping(f"`{name}`") if _given(entries, name) else {}
+
+
+def _given(entries, name):
+    return name in entries and entries[name].value is not None
 
 
 def _text(entries, name):
@@ -318,24 +339,30 @@ def _parameter(name, node):
 
 
 def _split(name, node):
-    """(node, differential, expression's text, dimension) of one line of the equations block."""
+    """(node, differential, expression's text, dimension, unless refractory) of one line of the equations block."""
     _check_new_name(name, node)
     text = node.text(f"the equation of '{name}'")
-    match = EQUATION.match(text)
+    match, definition = EQUATION.match(text), DEFINITION.match(text)
     if match is None:
         raise node.error(f"expected `{text.split('=')[0].strip()} = expression : unit`, found '{text[:80]}'")
-    differential = documents.DEFINITION.match(text)["state"] is not None
+    if definition is None or name not in (definition["state"], definition["name"]):
+        raise node.error(f"expected the equation of '{name}', found '{text[:80]}'")
+    differential = definition["state"] is not None
+    unit, unless_refractory = UNLESS_REFRACTORY.subn("", match["unit"])
     try:
-        dimension = unit_dimension(match["unit"].strip())
+        dimension = unit_dimension(unit.strip())
     except ExpressionError as error:
         raise node.error(f"the unit of '{name}': {error}") from None
-    return node, differential, match["right"].strip(), dimension
+    if unless_refractory and not differential:
+        raise node.error(f"'{name}' has no differential equation, so `(unless refractory)` means nothing")
+    return node, differential, match["right"].strip(), dimension, bool(unless_refractory)
 
 
-def _equation(name, node, differential, text, dimension, dimensions):
+def _equation(name, node, differential, text, dimension, unless_refractory, dimensions):
     expected = dimension / second.dim if differential else dimension
     what = f"the right-hand side of {'d' + name + '/dt' if differential else name}"
-    return Equation(name, differential, located_expression(node, text, dimensions, expected, what), dimension, node)
+    right = located_expression(node, text, dimensions, expected, what)
+    return Equation(name, differential, right, dimension, unless_refractory, node)
 
 
 def _ordered(subexpressions):
@@ -364,7 +391,7 @@ def _ordered(subexpressions):
 
 def _event(event, node, states, dimensions):
     statements = []
-    for text in re.split(r"[;\n]", node.text(f"the event '{event}'")):
+    for text in SEPARATOR.split(node.text(f"the event '{event}'")):
         if not text.strip():
             continue
         match = STATEMENT.match(text)
@@ -387,6 +414,25 @@ def _initial(name, node, states, dimensions):
     return located_expression(
         node, node.text(f"the initial value of '{name}'"), dimensions, dimensions[name], f"the initial {name}"
     )
+
+
+def _threshold(entries, dimensions):
+    if not _given(entries, "threshold"):
+        return None
+    node = entries["threshold"]
+    found = located_expression(node, node.text("the threshold"), dimensions)
+    condition = found.tree.operand if isinstance(found.tree, ast.UnaryOp) else found.tree
+    if not isinstance(condition, ast.Compare | ast.BoolOp):
+        raise node.error(f"the threshold must be a comparison such as `v > v_threshold`, found '{found.text}'")
+    return found
+
+
+def _refractory(entries, dimensions):
+    if not _given(entries, "refractory"):
+        return None
+    node = entries["refractory"]
+    text = node.text("the refractory time")
+    return located_expression(node, text, dimensions, second.dim, "the refractory time")
 
 
 def _integration(entries):
@@ -456,6 +502,24 @@ def _check_kind(found, document):
             provides("probability", DIMENSIONLESS)
 
 
+def _check_spikes(found, entries):
+    """Whether threshold, reset and refractoriness come together."""
+    for name in ("threshold", "refractory"):
+        if found.kind != "neuron" and getattr(found, name):
+            raise entries[name].error(f"only a neuron has a {name}; this is a {found.kind}")
+    if found.kind != "neuron":
+        return
+    if found.threshold and SPIKE not in found.events:
+        raise entries["threshold"].error("a threshold needs the event `spike`, which resets: `spike: v = v_reset`")
+    if SPIKE in found.events and not found.threshold:
+        raise entries["events"].value[SPIKE].error("the event `spike` needs a threshold: `threshold: v > v_threshold`")
+    if found.refractory and not found.threshold:
+        raise entries["refractory"].error("a refractory time needs a threshold: `threshold: v > v_threshold`")
+    for equation in found.states.values():
+        if equation.unless_refractory and not found.refractory:
+            raise equation.node.error("`(unless refractory)` needs a refractory time: `refractory: 2*ms`")
+
+
 def _check_names_are_used(found):
     """A parameter that nothing reads is a spelling mistake, in the file or in what extends it."""
     used = set()
@@ -463,7 +527,8 @@ def _check_names_are_used(found):
         used |= equation.expression.names
     for body in found.events.values():
         used |= {name for statement in body for name in statement.expression.names}
-    used |= {name for start in found.initial.values() for name in start.names}
+    for other in (*found.initial.values(), found.threshold, found.refractory):
+        used |= other.names if other else set()
     for name, parameter in found.parameters.items():
         if name not in used and found.kind != "inputs":
             raise parameter.node.error(f"nothing in this model uses the parameter '{name}'")

@@ -107,7 +107,7 @@ def quantity(text):
     **.
     """
     try:
-        value, dimension = _exact(_parse(text), text)
+        value, dimension = _exact(syntax_tree(text), text)
     except RecursionError:
         raise ExpressionError(f"'{_short(text)}' is nested too deeply") from None
     if value != 0 and not 1e-300 < abs(value) < 1e300:
@@ -122,7 +122,7 @@ def expression(text, dimensions):
     Returns an Expression.  Raises ExpressionError for syntax that is not allowed, an unknown name or function, or units
     that do not fit together.
     """
-    tree = _parse(text)
+    tree = syntax_tree(text)
     variables = {name: Quantity(1.0, dim=dimension) for name, dimension in dimensions.items()}
     variables |= {name: Quantity(value, dim=DIMENSIONLESS) for name, value in CONSTANTS.items()}
     try:
@@ -151,7 +151,8 @@ def _short(text):
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _parse(text):
+def syntax_tree(text):
+    """The syntax tree of an expression; nothing in it is checked yet.  Raises ExpressionError where it is none."""
     if len(text) > LONGEST_EXPRESSION:
         raise ExpressionError(f"an expression of {len(text)} characters is too long (at most {LONGEST_EXPRESSION})")
     try:

@@ -16,7 +16,7 @@ from sims import neuronio
 from sims.backends import compiled
 from sims.cells import l5pc, morphology
 from sims.equations import content_digest
-from sims.mistakes import Mistake
+from sims.mistakes import RequestError
 from sims.stimuli import l5
 
 BACKENDS = ("cable", "neuron")
@@ -24,10 +24,6 @@ PRECISIONS = ("float64", "float32")
 SMALLEST_STEP_MS = 1e-4
 LARGEST_TIME_MS = 65_535  # event times are uint16
 PROJECT = Path(__file__).resolve().parents[1]
-
-
-class RequestError(Mistake):
-    """A simulation that cannot be: names the option, what was found and what was expected."""
 
 
 @dataclass(frozen=True)

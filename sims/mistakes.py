@@ -8,6 +8,10 @@ class Mistake(ValueError):
     """Bad input; its text names the file, line or option, what was found and what was expected."""
 
 
+class RequestError(Mistake):
+    """A simulation that cannot be: names the option, what was found and what was expected."""
+
+
 @contextlib.contextmanager
 def refused():
     """Turn a Mistake, or a file that cannot be read or written, into one line on stderr and exit code 2."""

@@ -51,13 +51,18 @@ def _model(model):
     lines.append("equations")
     for equation in (*model.states.values(), *model.subexpressions.values()):
         left = f"d{equation.name}/dt" if equation.differential else equation.name
-        lines.append(f"  {left} = {equation.expression.text}    [{unit_name(equation.dimension)}]")
+        flag = " unless refractory" if equation.unless_refractory else ""
+        lines.append(f"  {left} = {equation.expression.text}    [{unit_name(equation.dimension)}]{flag}")
+    if model.threshold:
+        pause = f", then refractory for {model.refractory.text}" if model.refractory else ""
+        lines.append(f"  spikes where {model.threshold.text}{pause}")
     lines += [
         f"  on {event}: " + "; ".join(f"{s.name} {s.operator} {s.expression.text}" for s in body)
         for event, body in model.events.items()
     ]
     lines.append("parameters")
-    lines += [_parameter(parameter) for parameter in model.parameters.values()]
+    width = max(map(len, model.parameters), default=0)
+    lines += [_parameter(parameter, width) for parameter in model.parameters.values()]
     figures["parameters"] = model.values()
     if model.kind == "neuron" and "v" in model.states:
         points = fixed_points(model)
@@ -108,10 +113,11 @@ def _what_fails(model):
     return f"{diagram.label} is {diagram.shown(diagram.value)}; {diagram.condition}"
 
 
-def _parameter(parameter):
+def _parameter(parameter, width=12):
     bounds = f" in [{parameter.bounds[0]}, {parameter.bounds[1]}]" if parameter.bounds else ""
     fitted = ", fitted" if parameter.fit else ""
-    return f"  {parameter.name:<12} {parameter.value!s:<26}{bounds}{fitted}    {parameter.description}".rstrip()
+    name = f"{parameter.name:<{max(12, width)}}"
+    return f"  {name} {parameter.value!s:<26}{bounds}{fitted}    {parameter.description}".rstrip()
 
 
 def _gates(model, figures):

@@ -104,6 +104,27 @@ def test_comments_and_descriptions_do_not_change_what_a_model_is(tmp_path):
     assert read(tmp_path, NEURON.replace("10*ms", "11*ms")).digest != before
 
 
+def test_a_neuron_may_spike_and_its_digest_knows(tmp_path):
+    spiking = "threshold: v > -50*mV\nrefractory: 2*ms\nevents: {spike: v = E_L}\n"
+    model = read(tmp_path, NEURON.replace(": volt\n", ": volt (unless refractory)\n") + spiking)
+    assert model.threshold.evaluate({"v": np.array([-0.06, -0.04])}).tolist() == [False, True]
+    assert model.refractory.evaluate({}) == 0.002 and model.states["v"].unless_refractory
+    digests = {model.digest, read(tmp_path, NEURON).digest, read(tmp_path, NEURON + spiking).digest}
+    digests |= {
+        read(tmp_path, NEURON + spiking.replace(before, after)).digest for before, after in (("5", "4"), ("2", "3"))
+    }
+    assert len(digests) == 5
+
+
+def test_a_file_that_extends_may_take_the_spikes_away(tmp_path):
+    child = read(
+        tmp_path,
+        f"extends: {EQUATIONS / 'soma_lif.yaml'}\nthreshold: null\nrefractory: null\nevents: {{spike: null}}\n"
+        "equations: |\n  dv/dt = (g_L*(E_L - v) + I)/C : volt\nparameters: {v_threshold: null, t_refractory: null}\n",
+    )
+    assert child.threshold is None and child.refractory is None and not child.events
+
+
 BAD = {
     "unknown key": (NEURON + "parmeters: {}\n", 8, "unknown key 'parmeters'"),
     "unknown key of a parameter": (NEURON.replace("bounds", "bound"), 6, "unknown key 'bound'"),
@@ -133,6 +154,30 @@ BAD = {
     "an event on a parameter": (NEURON + "events: {presynaptic: tau += 1*ms}\n", 8, "no differential equation"),
     "an event that is no statement": (NEURON + "events: {presynaptic: spike}\n", 8, "statement"),
     "an unknown scheme": (NEURON + "integration: magic\n", 8, "unknown integration scheme"),
+    "an equation under another's name": (
+        NEURON.replace("|\n  dv/dt = (E_L - v)/tau : volt", "{v: 'du/dt = (E_L - v)/tau : volt'}"), 3, "equation of 'v'",
+    ),
+    "a threshold without a spike": (NEURON + "threshold: v > -50*mV\n", 8, "needs the event `spike`"),
+    "a spike without a threshold": (NEURON + "events: {spike: v = E_L}\n", 8, "needs a threshold"),
+    "a refractory time without a threshold": (NEURON + "refractory: 2*ms\n", 8, "needs a threshold"),
+    "a state that rests without a refractory time": (
+        NEURON.replace(": volt\n", ": volt (unless refractory)\n"), 4, "needs a refractory time",
+    ),
+    "a flag that is none": (NEURON.replace(": volt\n", ": volt (constant)\n"), 4, "unit"),
+    "a subexpression that rests": (
+        NEURON.replace("/tau : volt\n", "/a : volt\n  a = tau : second (unless refractory)\n"), 5, "means nothing",
+    ),
+    "a threshold that compares nothing": (NEURON + "threshold: v\nevents: {spike: v = E_L}\n", 8, "a comparison"),
+    "a threshold of two units": (NEURON + "threshold: v > 1*ms\nevents: {spike: v = E_L}\n", 8, "units"),
+    "a threshold on nothing known": (NEURON + "threshold: u > E_L\nevents: {spike: v = E_L}\n", 8, "unknown name"),
+    "python in a threshold": (NEURON + "threshold: open(v) > E_L\nevents: {spike: v = E_L}\n", 8, "unknown function"),
+    "a refractory voltage": (
+        NEURON + "threshold: v > E_L\nrefractory: 2*mV\nevents: {spike: v = E_L}\n", 9, "refractory time",
+    ),
+    "a channel that spikes": (
+        "kind: channel\nequations: |\n  I = g*(v - E) : amp/meter**2\nparameters: {g: 1*siemens/meter**2, E: 0*mV}\n"
+        "threshold: v > E\n", 5, "only a neuron",
+    ),
     "an anchor": (NEURON.replace("10*ms", "&a 10*ms") + "  x: *a\n", 7, "anchors"),
     "a tag": (NEURON.replace("10*ms", "!!python/object/apply:os.system [true]"), 7, "tag"),
     "python in a value": (NEURON.replace("10*ms", "__import__('os').getpid()*ms"), 7, "not a number with a unit"),
