@@ -205,20 +205,57 @@ def cross_check_shard(
 
 
 @app.command()
+def simulate(
+    file: Annotated[Path, typer.Argument(metavar="EQUATIONS", help="equation file of a neuron, composed or not")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="change a parameter, with its unit: w=20, tau_s=100*ms"),
+    ] = None,
+    duration: Annotated[float, typer.Option(help="ms")] = 1000,
+    dt: Annotated[float, typer.Option(help="time step, ms")] = 0.1,
+    events: Annotated[
+        Path | None,
+        typer.Option(help="EVENTS.npz: event_time_ms, and optionally event_neuron, event_name, event_weight"),
+    ] = None,
+    neurons: Annotated[int, typer.Option(help="how many, side by side")] = 1,
+    record: Annotated[str | None, typer.Option(help="variables to keep, with commas; by default the states")] = None,
+    device: Annotated[
+        str, typer.Option(help="of Brian2: runtime, cpp (a compiled program) or cuda (one for a GPU)")
+    ] = "runtime",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="OUT.npz: time_ms, each variable [sample, neuron] in SI, spike_time_ms, spike_neuron"),
+    ] = None,
+):
+    """Simulate neurons of an equation file in Brian2; print how it ended in one line."""
+    from sims import arrivals, equations, sealed
+    from sims.backends import brian
+
+    if out is not None:
+        sealed.check_writable(out)
+    kept = None if record is None else tuple(filter(None, map(str.strip, record.split(","))))
+    setup = brian.Setup(equations.read(file), neurons, duration, dt, kept).check()
+    values = brian.read_changes(setup.model, changes or [])
+    inputs = arrivals.read(events, setup.model, neurons) if events is not None else None
+    traces = brian.simulate(setup, values, inputs, device)
+    print(f"{file}: {traces.summary(setup.model)}")
+    if out is not None:
+        sealed.replace(out, traces.archive())
+
+
+@app.command()
 def benchmark(
-    name: Annotated[str, typer.Argument(help="cable: the cable solver against NEURON")],
-    cell: Cell = "stylised",
-    dt: Step = 0.025,
+    name: Annotated[str, typer.Argument(help="cable: the cable solver against NEURON; brian: programs against builds")],
+    cell: Annotated[str, typer.Option(help="cable: stylised, cell1, or the path of a .asc or .swc file")] = "stylised",
+    dt: Annotated[float, typer.Option(help="cable: time step, ms")] = 0.025,
     seed: Annotated[int, typer.Option(help="of the inputs")] = 0,
 ):
     """Measure what a simulator costs; the last line is one JSON object of all figures."""
-    from sims.benchmarks import cable
-    from sims.ground_truth import RequestError
+    from sims import benchmarks
 
-    if name != "cable":
-        raise RequestError(f"NAME: found '{name}', expected cable")
-    figures = cable.benchmark(cell, dt, seed)
-    print(cable.table(figures))
+    module = benchmarks.find(name)
+    figures = module.benchmark(cell, dt, seed)
+    print(module.table(figures))
     print(json.dumps(figures))
 
 

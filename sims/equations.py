@@ -20,7 +20,8 @@ import ast
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
@@ -171,6 +172,14 @@ class Model:
     def values(self, **overrides):
         """Parameters' values in SI units, with overrides by name."""
         return {name: parameter.value.si for name, parameter in self.parameters.items()} | overrides
+
+    def with_values(self, values):
+        """The same Model with other values, {parameter: SI number}."""
+        changed = {name: ExactQuantity(Fraction(float(x)), self.parameters[name].value.dimension, f"{float(x)!r} (SI)")
+                   for name, x in values.items()}  # fmt: skip
+        return replace(
+            self, parameters={n: replace(p, value=changed.get(n, p.value)) for n, p in self.parameters.items()}
+        )
 
     def compute(self, values, names=None):
         """Evaluate subexpressions.

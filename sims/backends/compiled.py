@@ -63,6 +63,12 @@ def _features():
     return version, frozenset(line.split()[1] for line in native.stdout.splitlines() if line.startswith("#define __"))
 
 
+def identity():
+    """What decides the code that a source becomes here: the compiler's version and the processor's features, sorted."""
+    version, features = _features()
+    return [version, *sorted(features)]
+
+
 def widest_simd():
     """The best key of SIMD on this machine."""
     _, features = _features()

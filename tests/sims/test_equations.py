@@ -155,7 +155,7 @@ BAD = {
     "an event that is no statement": (NEURON + "events: {presynaptic: spike}\n", 8, "statement"),
     "an unknown scheme": (NEURON + "integration: magic\n", 8, "unknown integration scheme"),
     "an equation under another's name": (
-        NEURON.replace("|\n  dv/dt = (E_L - v)/tau : volt", "{v: 'du/dt = (E_L - v)/tau : volt'}"), 3, "equation of 'v'",
+        NEURON.replace("|\n  dv/dt = (E_L - v)/tau : volt", "{v: 'du/dt = (E_L - v)/tau : volt'}"), 3, "of 'v'",
     ),
     "a threshold without a spike": (NEURON + "threshold: v > -50*mV\n", 8, "needs the event `spike`"),
     "a spike without a threshold": (NEURON + "events: {spike: v = E_L}\n", 8, "needs a threshold"),

@@ -1,0 +1,323 @@
+"""Brian2's standalone programs: compiled once, kept in a cache, run with new parameters and inputs in other processes.
+
+A program is keyed by the model's text in Brian2's words, the sizes, the compiler and the processor, not by values of
+parameters: all of these, and the weights of the events, are arguments of a run. On a CPU a run has one thread and
+touches no disk: its inputs are files in memory, and it writes what was asked for, and none of Brian2's other arrays,
+to its standard output and ends. So runs share nothing, one that is killed leaves nothing behind, and one whose parent
+is killed dies with it. On a GPU the results take Brian2's way through a temporary folder.
+"""
+
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import site
+import subprocess
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import brian2
+import numpy as np
+from brian2 import get_device, prefs, set_device
+from brian2.devices.device import reset_device
+
+from sims.arrivals import Arrivals
+from sims.backends import brian, compiled
+from sims.backends.compiled import BackendError, cache_folder, compiler
+from sims.mistakes import RequestError
+
+DEVICES = {"cpp": "cpp_standalone", "cuda": "cuda_standalone"}
+COMPUTE_CAPABILITY = 9.0  # where no GPU can be asked
+CUDA_STANDARD = "-std=c++17"  # CUDA 13's libraries refuse the c++11 that Brian2 asks for
+OUTPUT = "program.json"  # what a run's output holds; written last, so a folder that has it is whole
+SOURCES = [Path(__file__), Path(brian.__file__)]
+
+
+class Program:
+    """A compiled simulation.
+
+    setup: a Setup.  device: cpp or cuda.  cache: the folder of programs (default: in compiled.cache_folder()).
+    Compiles unless the cache holds it.  Raises EquationError or RequestError before anything is compiled where the file
+    or an option is impossible, BackendError where a compiler is missing, EquationError where it complains.
+    """
+
+    def __init__(self, setup, device="cpp", cache=None):
+        if device not in DEVICES:
+            raise RequestError(f"--device: found '{device}', expected one of: runtime, {', '.join(DEVICES)}")
+        self.setup, self.device, self.words = setup.check(), device, brian.text(setup)
+        setup.values()
+        self.folder = (cache or cache_folder() / "brian") / f"{setup.model.path.stem}_{device}_{self._key()}"
+        if not (self.folder / OUTPUT).is_file():
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.folder.with_suffix(".lock"), "w") as lock:  # the lock goes with the process that holds it
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not (self.folder / OUTPUT).is_file():
+                    self._compile()
+        self.output = json.loads((self.folder / OUTPUT).read_text())
+
+    def evaluate(self, candidates, arrivals=None, workers=1, bounded=False, progress=None):
+        """Run the program once for each candidate, in processes of one thread each.
+
+        candidates: list of {parameter: SI value}.  arrivals: Arrivals for all of them (None: no events), or a list
+        with one for each.  workers: processes at a time.  bounded: refuse values outside their bounds, as a fit
+        should.  progress: called after each run.
+        Returns a list of Traces in the candidates' order; `finite` tells where a state ran away.
+        Raises RequestError or EquationError before anything runs, BackendError where a run fails or is killed, after
+        the others were ended.
+        """
+        if workers < 1:
+            raise RequestError(f"--workers: found {workers}, expected 1 or more")
+        values = [self.setup.values(changes, bounded) for changes in candidates]
+        each = arrivals if isinstance(arrivals, list) else [arrivals or Arrivals()] * len(values)
+        if len(each) != len(values):
+            raise RequestError(f"events: found {len(each)} lists of events for {len(values)} candidates")
+        with ExitStack() as stack:
+            files = {}
+            for given in each:
+                if id(given) not in files:
+                    files[id(given)] = self._event_files(stack, given)
+            runs = stack.enter_context(_Runs())
+            pool = stack.enter_context(ThreadPoolExecutor(workers))
+            jobs = [pool.submit(self._run, runs, v, files[id(a)]) for v, a in zip(values, each, strict=True)]
+            try:
+                for job in as_completed(jobs):
+                    job.result()
+                    if progress is not None:
+                        progress()
+            except BaseException:
+                runs.end()
+                for job in jobs:
+                    job.cancel()
+                raise
+        return [job.result() for job in jobs]
+
+    def _key(self):
+        content = asdict(self.words) | {
+            "sizes": [self.setup.neurons, self.setup.steps, self.setup.dt_ms, self.setup.recorded],
+            "machine": [self.device, *compiled.identity()],
+            "code": [brian2.__version__, *(path.read_text() for path in SOURCES)],
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    def _event_files(self, stack, arrivals):
+        """{event: open file in memory} with the weights of the events that have any."""
+        weights = brian.arriving(self.setup, arrivals)
+        return {name: stack.enter_context(_in_memory(array)) for name, array in weights.items() if array.any()}
+
+    def _run(self, runs, values, event_files):
+        with ExitStack() as stack:
+            files = {f"{brian.weights_name(event)}.values": file for event, file in event_files.items()}
+            numbers = {f"{brian.GROUP}.{name}": value for name, value in values.items()}
+            for name, value in list(numbers.items()):
+                if np.ndim(value):
+                    files[name] = stack.enter_context(_in_memory(np.asarray(numbers.pop(name), float)))
+            arguments = [f"{name}={float(value)!r}" for name, value in numbers.items()]
+            arguments += [f"{name}=/proc/self/fd/{file}" for name, file in files.items()]
+            results = Path(stack.enter_context(tempfile.TemporaryDirectory())) if self.device == "cuda" else None
+            written = runs.run(
+                [self.folder / "main", "--results_dir", f"{results}/", *arguments], self.folder, tuple(files.values())
+            )
+            if results is not None:
+                written = b"".join((results / name).read_bytes() for name in self.output["files"])
+        return self._traces(written)
+
+    def _traces(self, written):
+        setup = self.setup
+        per_trace, per_state = setup.steps * setup.neurons, setup.neurons
+        doubles = len(setup.recorded) * per_trace + len(setup.model.states) * per_state
+        spikes, rest = divmod(len(written) - 8 * doubles, 8 + 4)
+        if spikes < 0 or rest or (spikes and setup.model.threshold is None):
+            raise BackendError(
+                f"{setup.model.path}: the compiled simulation wrote {len(written)} bytes, expected {8 * doubles} "
+                f"and 12 for each spike; it said: {written[:200]!r}"
+            )
+        numbers = np.frombuffer(written, float, doubles)
+        values = numbers[: len(setup.recorded) * per_trace].reshape(-1, setup.steps, setup.neurons)
+        final = numbers[len(setup.recorded) * per_trace :].reshape(-1, setup.neurons)
+        return setup.traces(
+            dict(zip(setup.recorded, values, strict=True)),
+            dict(zip(setup.model.states, final, strict=True)),
+            np.frombuffer(written, float, spikes, offset=8 * doubles),
+            np.frombuffer(written, np.int32, spikes, offset=8 * doubles + 8 * spikes),
+        )
+
+    def _compile(self):
+        """Write the program, compile it, and put its folder in its place."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=self.folder.parent) as temporary:
+            folder = Path(temporary)
+            names = self._write(folder)
+            _make(folder, self.setup.model)
+            kept = folder / "kept"
+            kept.mkdir()
+            for name in ("main", "static_arrays"):
+                shutil.move(folder / name, kept / name)
+            # A run loads this file of zeros before it takes its inputs: as a hole it costs no disk.
+            for event in self.words.events:
+                file = next((kept / "static_arrays").glob(f"*{brian.weights_name(event)}_values"))
+                size = file.stat().st_size
+                os.truncate(file, 0)
+                os.truncate(file, size)
+            (kept / OUTPUT).write_text(json.dumps({"files": names}))
+            os.replace(kept, self.folder)
+
+    def _write(self, folder):
+        """Have Brian2 write the program's source; returns the files of its results that hold what is wanted."""
+        _check_compiler(self.device)
+        setup = self.setup
+        weights = {event: np.zeros((setup.steps, setup.neurons)) for event in self.words.events}
+        with _standalone(DEVICES[self.device]) as device:
+            built = brian.Built(setup, self.words, setup.values(), weights)
+            wanted = [built.state_monitor.variables[name] for name in setup.recorded]
+            wanted += [built.group.variables[name] for name in setup.model.states]
+            if built.spike_monitor is not None:
+                wanted += [built.spike_monitor.variables[name] for name in "ti"]
+            if self.device == "cpp":
+                device.insert_code("before_start", "prctl(PR_SET_PDEATHSIG, SIGKILL);")
+                device.insert_code("before_end", _output(device, wanted))
+            device.build(directory=str(folder), compile=False, run=False)
+            return [device.get_array_filename(variable) for variable in wanted]
+
+
+class _Runs:
+    """Processes of a program that run now, so that all can be ended."""
+
+    def __init__(self):
+        self._lock, self._live, self._ended = threading.Lock(), set(), False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def run(self, command, folder, descriptors):
+        """The output of a process.  Raises BackendError where it fails, complains or is ended."""
+        with self._lock:
+            if self._ended:
+                raise BackendError("the simulation was not started, because another failed")
+            process = subprocess.Popen(
+                command, cwd=folder, pass_fds=descriptors,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+            self._live.add(process)
+        try:
+            written, complaint = process.communicate()
+        finally:
+            with self._lock:
+                self._live.discard(process)
+        if process.returncode < 0:
+            raise BackendError(f"{folder.name}: the compiled simulation was killed by signal {-process.returncode}")
+        if process.returncode or complaint:
+            cause = (complaint or written).decode(errors="replace").strip() or "no word"
+            raise BackendError(f"{folder.name}: the compiled simulation failed: {cause[:500]}")
+        return written
+
+    def end(self):
+        """Kill what runs; nothing starts any more."""
+        with self._lock:
+            self._ended = True
+            for process in self._live:
+                process.kill()
+
+
+@contextmanager
+def _in_memory(array):
+    """The descriptor of a file in memory that holds an array."""
+    descriptor = os.memfd_create("array")
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            np.ascontiguousarray(array).tofile(file)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _output(device, variables):
+    """C++ that writes the variables to standard output and ends the program before Brian2 writes all its arrays."""
+    lines = ["auto put = [](const auto* from, size_t n)",
+             "    { std::cout.write(reinterpret_cast<const char*>(from), n*sizeof(*from)); };"]  # fmt: skip
+    for variable in variables:
+        array = f"brian::{device.get_array_name(variable, access_data=False)}"
+        if getattr(variable, "ndim", 1) == 2:
+            lines.append(f"for (int n = 0; n < {array}.n; n++) put(&{array}(n, 0), {array}.m);")
+        elif variable in device.dynamic_arrays:
+            lines.append(f"put({array}.data(), {array}.size());")
+        else:
+            lines.append(f"put({array}, {variable.size});")
+    return "\n".join([*lines, "std::cout.flush();", "_Exit(std::cout ? 0 : 1);"])
+
+
+@contextmanager
+def _standalone(name):
+    """A fresh standalone device of Brian2's, set for as long as it is written to."""
+    saved = {}
+
+    def change(preference, value):
+        saved[preference] = prefs[preference]
+        prefs[preference] = value
+
+    if name == "cuda_standalone":
+        import brian2cuda  # noqa: F401  registers the device
+
+        for preference, value in _cuda_preset().items():
+            change(preference, value)
+    arguments = [flag for flag in prefs["codegen.cpp.extra_compile_args_gcc"] if not flag.startswith("-std=")]
+    change("codegen.cpp.extra_compile_args_gcc", [*arguments, CUDA_STANDARD])
+    change("codegen.cpp.headers", ["<csignal>", "<sys/prctl.h>"])
+    change("devices.cpp_standalone.openmp_threads", 0)
+    set_device(name, build_on_run=False)
+    device = get_device()
+    device.reinit()
+    device.activate(build_on_run=False)
+    try:
+        yield device
+    finally:
+        device.reinit()
+        reset_device()
+        for preference, value in saved.items():
+            prefs[preference] = value
+
+
+def _cuda_preset():
+    """Brian2's preferences for CUDA: this machine's GPU, or code for COMPUTE_CAPABILITY where there is none."""
+    backend = "devices.cuda_standalone.cuda_backend."
+    flags = ["-w", "-use_fast_math", CUDA_STANDARD]
+    preset = {}
+    if shutil.which("nvidia-smi") is None:
+        preset |= {
+            f"{backend}detect_gpus": False,
+            f"{backend}gpu_id": 0,
+            f"{backend}compute_capability": COMPUTE_CAPABILITY,
+        }
+    for folder in (Path(folder) / "nvidia" for folder in [*site.getsitepackages(), site.getusersitepackages()]):
+        for header in folder.glob("*/include/curand.h"):  # curand as a Python package
+            flags.append(f"-I{header.parent}")
+            preset["codegen.cpp.library_dirs"] = [str(header.parents[1] / "lib")]
+    return preset | {f"{backend}extra_compile_args_nvcc": flags}
+
+
+def _check_compiler(device):
+    compiler()
+    if shutil.which("make") is None:
+        raise BackendError("make is needed to compile Brian2's programs, and was not found; install make")
+    if device == "cuda":
+        if importlib.util.find_spec("brian2cuda") is None:
+            raise BackendError("--device cuda needs brian2cuda, an extra of this project; install it with '.[cuda]'")
+        if shutil.which("nvcc") is None:
+            raise BackendError("--device cuda needs NVIDIA's compiler nvcc, which was not found on the PATH")
+
+
+def _make(folder, model):
+    """Compile a program.  Raises EquationError with the compiler's first complaints."""
+    cores = len(os.sched_getaffinity(0))
+    run = subprocess.run(["make", f"-j{cores}", f"CXX={compiler()}"], cwd=folder, capture_output=True, text=True)
+    if run.returncode != 0 or not (folder / "main").is_file():
+        complaints = [line for line in run.stderr.splitlines() if "error" in line] or run.stderr.splitlines()[-3:]
+        raise brian.refused(model, "it does not compile: " + "; ".join(complaints[:3]))
