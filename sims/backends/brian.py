@@ -274,11 +274,14 @@ class Built:
         for name, start in words.starts.items():
             setattr(group, name, start)
         self.network = Network(group)
-        for event, code in words.events.items():
-            self.network.add(group.run_regularly(code, when="synapses", dt=step, name=f"{GROUP}_deliver_{event}"))
+        for order, (event, code) in enumerate(words.events.items()):
+            name = f"{GROUP}_deliver_{event}"
+            self.network.add(group.run_regularly(code, clock=group.clock, when="synapses", order=order, name=name))
         self.state_monitor = self.spike_monitor = None
         if setup.recorded:
-            self.state_monitor = StateMonitor(group, list(setup.recorded), record=True, dt=step, name="traces")
+            self.state_monitor = StateMonitor(
+                group, list(setup.recorded), record=True, clock=group.clock, name="traces"
+            )
             self.network.add(self.state_monitor)
         if words.threshold:
             self.spike_monitor = SpikeMonitor(group, name="spikes")
@@ -319,8 +322,8 @@ def simulate(setup, changes=None, arrivals=None, device="runtime", target="numpy
     return setup.traces(
         {name: np.array(getattr(traces, f"{name}_")).T for name in setup.recorded},
         {name: np.array(getattr(built.group, f"{name}_")) for name in setup.model.states},
-        np.array(spikes.t_) if spikes else np.zeros(0),
-        np.array(spikes.i) if spikes else np.zeros(0, int),
+        np.zeros(0) if spikes is None else np.array(spikes.t_),
+        np.zeros(0, int) if spikes is None else np.array(spikes.i),
     )
 
 

@@ -13,7 +13,6 @@ import importlib.util
 import json
 import os
 import shutil
-import site
 import subprocess
 import tempfile
 import threading
@@ -66,7 +65,7 @@ class Program:
 
         candidates: list of {parameter: SI value}.  arrivals: Arrivals for all of them (None: no events), or a list
         with one for each.  workers: processes at a time.  bounded: refuse values outside their bounds, as a fit
-        should.  progress: called after each run.
+        should.  progress: called after each run.  Many trials of one candidate cost least as neurons side by side.
         Returns a list of Traces in the candidates' order; `finite` tells where a state ran away.
         Raises RequestError or EquationError before anything runs, BackendError where a run fails or is killed, after
         the others were ended.
@@ -172,7 +171,7 @@ class Program:
         _check_compiler(self.device)
         setup = self.setup
         weights = {event: np.zeros((setup.steps, setup.neurons)) for event in self.words.events}
-        with _standalone(DEVICES[self.device]) as device:
+        with _standalone(DEVICES[self.device], folder) as device:
             built = brian.Built(setup, self.words, setup.values(), weights)
             wanted = [built.state_monitor.variables[name] for name in setup.recorded]
             wanted += [built.group.variables[name] for name in setup.model.states]
@@ -255,52 +254,56 @@ def _output(device, variables):
 
 
 @contextmanager
-def _standalone(name):
-    """A fresh standalone device of Brian2's, set for as long as it is written to."""
-    saved = {}
-
-    def change(preference, value):
-        saved[preference] = prefs[preference]
-        prefs[preference] = value
-
+def _standalone(name, folder):
+    """A fresh standalone device of Brian2's, set for as long as it writes a program into a folder."""
     if name == "cuda_standalone":
-        import brian2cuda  # noqa: F401  registers the device
-
-        for preference, value in _cuda_preset().items():
-            change(preference, value)
-    arguments = [flag for flag in prefs["codegen.cpp.extra_compile_args_gcc"] if not flag.startswith("-std=")]
-    change("codegen.cpp.extra_compile_args_gcc", [*arguments, CUDA_STANDARD])
-    change("codegen.cpp.headers", ["<csignal>", "<sys/prctl.h>"])
-    change("devices.cpp_standalone.openmp_threads", 0)
+        import brian2cuda  # noqa: F401  registers the device and its preferences
+    flags = [flag for flag in prefs["codegen.cpp.extra_compile_args_gcc"] if not flag.startswith("-std=")]
+    wanted = {
+        "codegen.cpp.extra_compile_args_gcc": [*flags, CUDA_STANDARD],
+        "codegen.cpp.headers": ["<csignal>", "<sys/prctl.h>"],
+        "devices.cpp_standalone.openmp_threads": 0,
+    }
+    wanted |= _cuda_preset(folder) if name == "cuda_standalone" else {}
+    before = {preference: prefs[preference] for preference in wanted}
     set_device(name, build_on_run=False)
     device = get_device()
-    device.reinit()
-    device.activate(build_on_run=False)
     try:
+        for preference, value in wanted.items():
+            prefs[preference] = value
+        device.reinit()
+        device.activate(build_on_run=False)
         yield device
     finally:
         device.reinit()
         reset_device()
-        for preference, value in saved.items():
+        for preference, value in before.items():
             prefs[preference] = value
 
 
-def _cuda_preset():
-    """Brian2's preferences for CUDA: this machine's GPU, or code for COMPUTE_CAPABILITY where there is none."""
+def _cuda_preset(folder):
+    """Brian2's preferences for CUDA: this machine's GPU, or code for COMPUTE_CAPABILITY where there is none.
+
+    folder: of the program. The library curand may come with CUDA or as a Python package, which holds it under a name
+    that linkers do not look for.
+    """
     backend = "devices.cuda_standalone.cuda_backend."
-    flags = ["-w", "-use_fast_math", CUDA_STANDARD]
-    preset = {}
+    flags, preset = ["-w", "-use_fast_math", CUDA_STANDARD], {}
     if shutil.which("nvidia-smi") is None:
-        preset |= {
-            f"{backend}detect_gpus": False,
-            f"{backend}gpu_id": 0,
-            f"{backend}compute_capability": COMPUTE_CAPABILITY,
-        }
-    for folder in (Path(folder) / "nvidia" for folder in [*site.getsitepackages(), site.getusersitepackages()]):
-        for header in folder.glob("*/include/curand.h"):  # curand as a Python package
-            flags.append(f"-I{header.parent}")
-            preset["codegen.cpp.library_dirs"] = [str(header.parents[1] / "lib")]
-    return preset | {f"{backend}extra_compile_args_nvcc": flags}
+        preset = {"detect_gpus": False, "gpu_id": 0, "compute_capability": COMPUTE_CAPABILITY}
+    found = importlib.util.find_spec("nvidia")
+    roots = list(found.submodule_search_locations) if found else []
+    header = next((header for root in roots for header in Path(root).glob("*/include/curand.h")), None)
+    directories = {}
+    if header is not None:
+        libraries = header.parents[1] / "lib"
+        (folder / "libcurand.so").symlink_to(next(libraries.glob("libcurand.so*")))
+        flags.append(f"-I{header.parent}")
+        directories = {"library_dirs": [str(folder)], "runtime_library_dirs": [str(libraries)]}
+    preset["extra_compile_args_nvcc"] = flags
+    return {f"{backend}{name}": value for name, value in preset.items()} | {
+        f"codegen.cpp.{name}": [*prefs[f"codegen.cpp.{name}"], *more] for name, more in directories.items()
+    }
 
 
 def _check_compiler(device):

@@ -185,6 +185,14 @@ def test_events_of_one_step_act_together_with_the_sum_of_their_weights(tmp_path)
     assert found["y"].tolist() == [6, 7.5, 2, 8, 8] and found["z"].tolist() == [8, 8, 8, 5, 8]
 
 
+@pytest.mark.parametrize("first, second, expected", [("z: x *= 2", "a: x += 1", 7), ("z: x += 1", "a: x *= 2", 8)])
+def test_different_events_of_one_step_come_in_the_files_order(tmp_path, first, second, expected):
+    text = f"equations: |\n  dx/dt = 0/second*x : 1\ninitial: {{x: 3}}\nintegration: euler\n"
+        f"events: {{{first}, {second}}}\n"
+    found = simulate(Setup(written(tmp_path, text), 1, 1, 0.5), {}, events((0, 0, "a", 1), (0, 0, "z", 1)))
+    assert found.final["x"].tolist() == [expected]
+
+
 def test_what_is_refractory_neither_integrates_nor_hears_events_until_the_time_is_over(tmp_path):
     text = (
         "equations: |\n  dv/dt = 1/ms : 1 (unless refractory)\n  du/dt = 1/ms : 1\n"
