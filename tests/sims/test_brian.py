@@ -187,8 +187,10 @@ def test_events_of_one_step_act_together_with_the_sum_of_their_weights(tmp_path)
 
 @pytest.mark.parametrize("first, second, expected", [("z: x *= 2", "a: x += 1", 7), ("z: x += 1", "a: x *= 2", 8)])
 def test_different_events_of_one_step_come_in_the_files_order(tmp_path, first, second, expected):
-    text = f"equations: |\n  dx/dt = 0/second*x : 1\ninitial: {{x: 3}}\nintegration: euler\n"
+    text = (
+        "equations: |\n  dx/dt = 0/second*x : 1\ninitial: {x: 3}\nintegration: euler\n"
         f"events: {{{first}, {second}}}\n"
+    )
     found = simulate(Setup(written(tmp_path, text), 1, 1, 0.5), {}, events((0, 0, "a", 1), (0, 0, "z", 1)))
     assert found.final["x"].tolist() == [expected]
 
@@ -461,6 +463,15 @@ def test_new_values_give_what_a_program_compiled_for_them_gives(program, setup, 
     assert compiled_anew.folder != program.folder
     (a,), (b,) = program.evaluate([changes], KICKS), compiled_anew.evaluate([{}], KICKS)
     assert all(np.array_equal(a.values[name], b.values[name]) for name in a.values)
+
+
+@pytest.mark.slow
+def test_a_new_value_costs_a_hundredth_of_compiling_anew():
+    from sims.benchmarks import brian as benchmark
+
+    figures = benchmark.benchmark()
+    assert figures["recompile_over_run"] >= 100 and figures["overhead_ratio"] < 1.5
+    assert "two workers" in benchmark.table(figures)
 
 
 @pytest.mark.slow
