@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sims import documents, equations
 from sims.documents import EquationError
@@ -238,3 +240,28 @@ def test_the_composed_drift_is_that_of_the_parts(path):
     current = 10e-9 * np.sum([v[f"dendrite{k}_v"] - v["soma_v"] for k in (1, 2)])
     alone = soma.derivative("v", soma.values(v=-0.06, I=current))
     assert whole.derivative("soma_v", whole.values(**state)) == pytest.approx(alone, rel=1e-12)
+
+
+FULL = NEURON + (
+    "events: {dendrite_presynaptic: dendrite_s = 1, spike: dendrite_v += 1*mV}\ninitial: {dendrite_v: -60*mV}\n"
+    "threshold: soma_v > -45*mV\n"
+)
+MUTATIONS = st.tuples(
+    st.integers(0, len(FULL)),
+    st.integers(0, 30),
+    st.sampled_from(
+        ["", "\n", ":", "{", "}", "[", "null", "sum(", "dendrite_v", "soma_", "dendrite2_w", "= 1", "/", "0", "x y"]
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(MUTATIONS, min_size=1, max_size=3))
+def test_a_mangled_composition_is_read_or_refused_but_never_crashes(tmp_path, mutations):
+    text = FULL
+    for start, length, replacement in mutations:
+        text = text[:start] + replacement + text[start + length :]
+    try:
+        read(tmp_path, text)
+    except EquationError as error:
+        assert str(error).startswith(str(tmp_path)) and "\n" not in str(error)
