@@ -83,7 +83,8 @@ def fit(
             "data": _sources(data),
             "valid": _sources(valid),
         }
-        fitted = gradient.build(model_class, chosen["model"], num_input, num_output, training)
+        typical = task_object.typical_output(train_data)
+        fitted = gradient.build(model_class, chosen["model"], num_input, num_output, training, typical)
 
         def validate(model):
             metrics, _ = task_object.evaluate(model, valid_data)

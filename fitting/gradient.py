@@ -79,11 +79,19 @@ class Training:
         return step % every == 0 or step == self.steps
 
 
-def build(kind, settings, num_input, num_output, training):
-    """A model of class `kind` whose first weights depend on the seed alone."""
+def build(kind, settings, num_input, num_output, training, typical_output=None):
+    """A model of class `kind` whose first weights depend on the seed alone.
+
+    typical_output: [num_output], where the biases of a linear readout start, if the model has one; the mean over the
+    data spares the first steps what is known before (Lin et al. 2017, arXiv 1708.02002, section 3.3).
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.torch_seed("initial weights"))
-        return kind(settings, num_input, num_output)
+        model = kind(settings, num_input, num_output)
+    if typical_output is not None and hasattr(model, "readout"):
+        with torch.no_grad():
+            model.readout.bias.copy_(typical_output)
+    return model
 
 
 def fit(model, batch, loss, validate, training, out, config, resume=False, replace=False, show_progress=True):

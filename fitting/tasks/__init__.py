@@ -3,6 +3,7 @@
 A task is built as `Task(settings)` from its own frozen dataclass `Task.Settings` and has
     read(paths) -> data                          the files of one set, checked
     sizes(data) -> (num_input, num_output)       what a model must take and give
+    typical_output(data) -> [num_output]         what a model should say before it has seen an input
     batch(data, generator, size) -> (inputs, a tensor [batch, time, num_input] or Events; targets)
     loss(outputs, targets) -> scalar tensor
     evaluate(model, data, show_progress) -> (metrics, predictions)

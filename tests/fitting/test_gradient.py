@@ -5,7 +5,7 @@ import pytest
 import torch
 import yaml
 
-from fitting import gradient
+from fitting import gradient, models
 from fitting.gradient import FitError, Training, fit
 from fitting.settings import SettingError
 from sims import sealed
@@ -245,3 +245,13 @@ def test_training_settings_out_of_range_are_refused():
         Training(learning_rate=math.nan)
     with pytest.raises(SettingError, match="clip: found -1, expected a number above 0"):
         Training(clip=-1)
+
+
+def test_a_linear_readout_starts_at_the_typical_output_and_the_rest_of_the_model_stays():
+    kind = models.find("lstm")
+    plain, typical = (
+        gradient.build(kind, kind.Settings(3), 8, 2, TRAINING, start) for start in (None, torch.tensor([-6.0, 0.1]))
+    )
+    assert typical.readout.bias.tolist() == pytest.approx([-6.0, 0.1])
+    for (name, ours), other in zip(plain.named_parameters(), typical.parameters(), strict=True):
+        assert name == "readout.bias" or torch.equal(ours, other)

@@ -72,6 +72,16 @@ def test_a_spike_falls_into_the_bin_of_the_published_reader(make_shard):
     assert np.flatnonzero(spike_bins(shard)[0]).tolist() == [0, 9, 10, 599]
 
 
+def test_a_model_that_always_says_the_typical_output_is_calibrated(data):
+    odds, voltage = NeuronIO(Settings()).typical_output(data).tolist()
+    kept = [(data.of(k, data.spike)[500:], data.of(k, data.voltage)[500:]) for k in range(len(data))]
+    rate = np.mean(np.concatenate([spike for spike, _ in kept]))
+    assert 1 / (1 + np.exp(-odds)) == pytest.approx(rate, rel=0.02)
+    assert voltage == pytest.approx(
+        (np.minimum(np.concatenate([v for _, v in kept]), -55).mean() + 67.7) / 10, abs=1e-5
+    )
+
+
 def test_what_happens_in_the_burn_in_costs_nothing(data):
     task = NeuronIO(Settings())
     outputs, targets = torch.randn(2, 500, 2), (torch.randint(2, (2, 500)).float(), torch.randn(2, 500))
