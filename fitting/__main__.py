@@ -4,14 +4,16 @@ Bad input ends with one line on stderr and exit code 2. torch takes seconds to i
 need.
 """
 
+import contextlib
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sims.mistakes import refused
+from sims import mistakes
 
 app = typer.Typer(
     help="Fit models to tasks, score and describe them.",
@@ -26,8 +28,23 @@ Overrides = Annotated[
     typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the model or the task; repeatable."),
 ]
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+# How torch says with a plain RuntimeError that a size is beyond memory.
+_MEMORY_SIGNS = ("can't allocate memory", "Storage size calculation overflowed")
 
 Threads = Annotated[int, typer.Option(min=1, help="Threads of one process; small models are fastest with one.")]
+
+
+@contextlib.contextmanager
+def refused():
+    """`mistakes.refused`, to which sizes that no memory holds are a mistake too."""
+    with mistakes.refused():
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in _MEMORY_SIGNS):
+                raise
+            cause = " ".join(str(error).split()) or "no more to be had"
+            raise mistakes.Mistake(f"sizes are beyond this memory ({cause}), expected smaller ones") from error
 
 
 @app.command()
@@ -129,10 +146,9 @@ def evaluate(
             sealed.check_writable(path)
         _settle_process(threads)
         model, config = gradient.load(folder, models.find)
-        task_class = tasks.find(config.get("task"))
-        task_object = task_class(
-            settings.restore(task_class.Settings, config.get("task_settings"), folder / "config.yaml")
-        )
+        with settings.found_in(folder / "config.yaml"):
+            task_class = tasks.find(config["task"])
+        task_object = task_class(settings.restore(task_class.Settings, config["task_settings"], folder / "config.yaml"))
         read = task_object.read(data)
         sizes, expected = task_object.sizes(read), (config["num_input"], config["num_output"])
         if sizes != expected:
@@ -140,6 +156,8 @@ def evaluate(
                 f"--data {data[0]}: found (inputs, outputs) {sizes}, expected {expected} as {folder} was fitted to"
             )
         metrics, arrays_for_figures = task_object.evaluate(model, read, show_progress=True)
+        if not math.isfinite(metrics["loss"]):
+            raise gradient.FitError(f"{folder}: the loss is {metrics['loss']}, expected weights with a finite one")
         report = {
             **metrics,
             "task": config["task"],

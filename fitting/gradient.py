@@ -26,7 +26,7 @@ import yaml
 from tqdm import tqdm
 
 from fitting.events import respond
-from fitting.settings import require, restore
+from fitting.settings import found_in, require, restore
 from sims import sealed
 from sims.mistakes import Mistake
 from sims.streams import stream
@@ -159,7 +159,7 @@ def read_config(folder):
     path = Path(folder) / "config.yaml"
     try:
         config = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise FitError(
             f"{path}: cannot be read ({' '.join(str(error).split())}), expected the folder of a fit"
         ) from error
@@ -185,7 +185,8 @@ def load(folder, models):
     """The fitted model of a folder.
 
     models: function from a name to the model class.   Returns (model, config).
-    Raises FitError where the fit is unfinished, or its files are damaged or do not belong together.
+    Raises FitError where the fit is unfinished, or its files are damaged or do not belong together, SettingError where
+    config.yaml names a model or settings that there are not.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -193,15 +194,20 @@ def load(folder, models):
         raise FitError(
             f"{folder}: found no model.safetensors, expected a finished fit (finish this one with fit --resume)"
         )
-    missing = [key for key in ("model", "model_settings", "num_input", "num_output") if key not in config]
+    required = ("task", "task_settings", "model", "model_settings", "num_input", "num_output")
+    missing = [key for key in required if key not in config]
     if missing:
         raise FitError(f"{folder / 'config.yaml'}: found no '{missing[0]}', expected the settings of a fit")
     for name in ("num_input", "num_output"):
         if type(config[name]) is not int or config[name] < 1:
             raise FitError(f"{folder / 'config.yaml'}: {name} is {config[name]!r}, expected a whole number above 0")
-    kind = models(config["model"])
+    if not isinstance(config.get("training", {}), dict):
+        raise FitError(f"{folder / 'config.yaml'}: training is {config['training']!r}, expected settings")
+    with found_in(folder / "config.yaml"):
+        kind = models(config["model"])
     settings = restore(kind.Settings, config["model_settings"], folder / "config.yaml")
-    model = kind(settings, config["num_input"], config["num_output"])
+    with found_in(folder / "config.yaml"):
+        model = kind(settings, config["num_input"], config["num_output"])
     weights, expected = _read_weights(folder / "model.safetensors"), model.state_dict()
     for name in sorted(weights.keys() | expected.keys()):
         found, wanted = (
@@ -325,17 +331,25 @@ def _read_checkpoint(path):
         raise FitError(f"{error}; delete it to start this fit again") from error
     except Exception as error:  # torch has no exception of its own for a file that is not a checkpoint
         raise FitError(f"{path}: found a file that torch does not load, expected a checkpoint") from error
-    if not isinstance(checkpoint, dict) or "config" not in checkpoint:
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("config"), dict):
         raise FitError(f"{path}: found no settings in it, expected a checkpoint")
     return checkpoint
 
 
 def _restore(path, model, optimizer, state):
     checkpoint = _read_checkpoint(path)
-    model.load_state_dict(checkpoint["weights"])
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    torch.set_rng_state(checkpoint["torch_rng"])
-    return {name: checkpoint[name] for name in state}
+    try:
+        for weights in (checkpoint["best_weights"], checkpoint["weights"]):  # both must fit, the latter go on
+            if weights is not None:
+                model.load_state_dict(weights)
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        torch.set_rng_state(checkpoint["torch_rng"])
+        return {name: checkpoint[name] for name in state}
+    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise FitError(
+            f"{path}: does not belong to the settings in it ({' '.join(str(error).split())}), expected the checkpoint "
+            "of this fit; delete it to start this fit again"
+        ) from error
 
 
 def _write_config(out, config):
@@ -381,11 +395,14 @@ def _write_history(path, history):
 def _read_history(path):
     try:
         with open(path, newline="") as file:
-            return [
+            history = [
                 {name: float(value) if value else None for name, value in row.items()} for row in csv.DictReader(file)
             ]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise FitError(f"{path}: cannot be read ({error}), expected the history of a fit") from error
+    if not history or any(row.get("valid_loss") is None for row in history):
+        raise FitError(f"{path}: found no validation loss in every row, expected the history of a fit")
+    return history
 
 
 def _flatten(config, prefix=""):

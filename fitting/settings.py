@@ -1,5 +1,6 @@
 """Settings of a model or a task: a frozen dataclass whose defaults are the paper's, changed by `name=value` texts."""
 
+import contextlib
 import types
 from dataclasses import asdict, fields, replace
 from typing import Literal, Union, get_args, get_origin, get_type_hints
@@ -53,8 +54,15 @@ def restore(kind, values, source):
     for name, value in values.items():
         if not _fits(value, hints[name]):
             raise SettingError(f"{source}: {name} is {value!r}, expected {_describe(hints[name])}")
-    try:
+    with found_in(source):
         return kind(**values)
+
+
+@contextlib.contextmanager
+def found_in(source):
+    """Say of a SettingError within that what it complains of stands in the file `source`."""
+    try:
+        yield
     except SettingError as error:
         raise SettingError(f"{source}: {error}") from error
 

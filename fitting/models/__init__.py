@@ -27,7 +27,7 @@ MODELS = {
 
 def find(name):
     """The model class registered under `name`; raises SettingError where there is none."""
-    if name not in MODELS:
+    if name not in list(MODELS):  # what a file says may be no text
         raise SettingError(f"MODEL: found '{name}', expected one of: {', '.join(MODELS)}")
     return MODELS[name]
 

@@ -1,18 +1,24 @@
 import csv
 import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from typer.testing import CliRunner
 
-from fitting import models
+from fitting import gradient, models
 from fitting.__main__ import app
+from sims import neuronio
 
 SMALL = ["--set", "d_m=6", "--set", "d_tree=4", "--set", "d_brch=12", "--set", "window_ms=150"]
 SMALL += ["--set", "burn_in_ms=50", "--validate-every", "20", "--learning-rate", "3e-2"]
@@ -137,6 +143,10 @@ def test_a_second_fit_into_the_same_folder_is_refused(fitted, shards):
     [
         ({"task": "digit"}, "TASK: found 'digit', expected one of: neuronio"),
         ({"model": "elephant"}, "MODEL: found 'elephant', expected one of: elm, branch_elm"),
+        ({"more": ["--set", "depth=2"]}, "--set depth=2: found no setting called 'depth', expected one of: d_m"),
+        ({"more": ["--set", "skip_ms=1400"]}, "train.nc: simulations last 1500 ms, expected at least 1900 ms"),
+        ({"more": ["--set", "burn_in_ms=500"]}, "burn_in_ms: found 500, expected from 0 to below window_ms = 500"),
+        ({"model": "elm", "more": ["--set", f"d_m={10**12}"]}, "beyond this memory"),
         ({"data": "absent.nc"}, "absent.nc: cannot be read (No such file or directory); expected a NeuronIO shard"),
         ({"more": ["--set", "d_m=many"]}, "--set d_m=many: found 'many', expected a whole number"),
         ({"more": ["--learning-rate", "-1"]}, "learning_rate: found -1.0, expected a finite number above 0"),
@@ -156,6 +166,141 @@ def test_evaluating_what_is_not_a_finished_fit_is_refused(fitted, shards, tmp_pa
     assert result.exit_code == 2 and "config.yaml" in result.stderr
     result = call("evaluate", fitted, "--data", shards["valid"], "--out", tmp_path)
     assert result.exit_code == 2 and f"{tmp_path}: cannot be written: Is a directory" in result.stderr
+
+
+def write_unchecked(monkeypatch, shard, path):
+    """A shard file with a valid seal that the writer would have refused."""
+    with monkeypatch.context() as careless:
+        careless.setattr(neuronio, "_check", lambda *_: None)
+        neuronio.write(shard, path)
+    return path
+
+
+def spoilt(shard, name, value):
+    array = getattr(shard, name).copy()
+    array.flat[-1] = value
+    return replace(shard, **{name: array})
+
+
+def without_simulations(shard):
+    nothing = {name: getattr(shard, name)[:0] for name in ("event_time", "event_channel", "spike_time", "soma_voltage")}
+    return replace(shard, **nothing, event_start=shard.event_start[:1], spike_start=shard.spike_start[:1])
+
+
+@pytest.mark.parametrize("role", ["data", "valid", "evaluate"])
+@pytest.mark.parametrize(
+    "spoil, complaint",
+    [
+        (lambda shard: spoilt(shard, "soma_voltage", np.nan), "soma_voltage holds NaN or infinity, expected finite mV"),
+        (lambda shard: spoilt(shard, "soma_voltage", -np.inf), "soma_voltage holds NaN or infinity, expected finite"),
+        (
+            lambda shard: spoilt(shard, "spike_time", np.nan),
+            "spike_time spans nan to nan ms, expected 0 <= time < 1500",
+        ),
+        (without_simulations, "dimension simulation is empty, expected at least one entry"),
+    ],
+)
+def test_data_that_is_not_numbers_or_not_there_is_refused(
+    role, spoil, complaint, fitted, shards, make_shard, tmp_path, monkeypatch
+):
+    bad = write_unchecked(monkeypatch, spoil(make_shard(0, 6, 1500, 20)), tmp_path / "bad.nc")
+    if role == "evaluate":
+        result = call("evaluate", fitted, "--data", bad, "--out", tmp_path / "metrics.json")
+    else:
+        result = call(*fit_arguments({**shards, {"data": "train"}.get(role, role): bad}, tmp_path / "fit"))
+    assert result.exit_code == 2 and result.stderr.startswith(f"error: {bad}: {complaint}"), result.output
+    assert result.stderr.count("\n") == 1 and [path.name for path in tmp_path.iterdir()] == ["bad.nc"]
+
+
+@pytest.mark.parametrize("role", ["train", "valid"])
+def test_training_and_validation_data_of_other_channels_are_refused(role, shards, make_shard, tmp_path):
+    neuronio.write(make_shard(0, 2, 1500, 3), tmp_path / "six.nc")
+    result = call(*fit_arguments({**shards, role: tmp_path / "six.nc"}, tmp_path / "fit"))
+    found, expected = ("(40, 2)", "(6, 2)") if role == "train" else ("(6, 2)", "(40, 2)")
+    assert result.exit_code == 2 and f"found (inputs, outputs) {found}, expected {expected} as in" in result.stderr
+    assert not (tmp_path / "fit").exists()
+
+
+def copied(fitted, folder, **changes):
+    """A copy of a fit whose config.yaml says other things; None takes a line away."""
+    shutil.copytree(fitted, folder)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    for name, value in changes.items():
+        *owners, name = name.split("__")
+        holder = config[owners[0]] if owners else config
+        holder[name] = value
+        if value is None:
+            del holder[name]
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "changes, complaint",
+    [
+        ({"model": "elm"}, "config.yaml: found the unknown setting 'd_brch', expected some of: activation"),
+        ({"model": ["elm"]}, "config.yaml: MODEL: found '['elm']', expected one of: elm"),
+        ({"model_settings__d_m": 7}, "model.safetensors: found the shape"),
+        ({"model_settings__d_m": "6"}, "config.yaml: d_m is '6', expected a whole number"),
+        ({"model_settings__d_m": 10**12}, "beyond this memory"),
+        ({"model_settings__d_tree": 41}, "config.yaml: setting d_tree: found 41, expected fewer branches"),
+        ({"task": {"a": 1}}, "config.yaml: TASK: found '{'a': 1}', expected one of: neuronio"),
+        ({"task": None}, "config.yaml: found no 'task', expected the settings of a fit"),
+        ({"task_settings__window_ms": 0}, "config.yaml: setting window_ms: found 0, expected at least 1"),
+        ({"training": 3}, "config.yaml: training is 3, expected settings"),
+        ({"num_input": 39}, "config.yaml: setting number of input channels: found 39, expected an even number"),
+    ],
+)
+def test_a_fit_whose_files_do_not_belong_together_is_refused(changes, complaint, fitted, shards, tmp_path):
+    folder = copied(fitted, tmp_path / "fit", **changes)
+    result = call("evaluate", folder, "--data", shards["valid"], "--out", tmp_path / "metrics.json")
+    assert result.exit_code == 2 and complaint in result.stderr and result.stderr.count("\n") == 1, result.output
+    assert not (tmp_path / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{" * 5000, "a: b: c", "!!python/object/apply:os.abort []"])
+def test_a_config_that_is_no_settings_is_refused(text, fitted, shards, tmp_path):
+    folder = copied(fitted, tmp_path / "fit")
+    (folder / "config.yaml").write_text(text)
+    result = call("evaluate", folder, "--data", shards["valid"], "--out", tmp_path / "metrics.json")
+    assert result.exit_code == 2 and result.stderr.startswith(f"error: {folder / 'config.yaml'}: "), result.output
+    assert result.stderr.count("\n") == 1
+
+
+def test_weights_that_are_not_numbers_are_refused(fitted, shards, tmp_path):
+    model, config = gradient.load(fitted, models.find)
+    with torch.no_grad():
+        model.readout.bias[1] = math.nan
+    gradient.keep(tmp_path / "fit", config, model.state_dict())
+    result = call("evaluate", tmp_path / "fit", "--data", shards["valid"], "--out", tmp_path / "metrics.json")
+    assert result.exit_code == 2 and f"{tmp_path / 'fit'}: the loss is nan, expected weights with a" in result.stderr
+    assert not (tmp_path / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "step,valid_loss\n", "step,valid_loss\n20,\n", "step\n20\n", "step,valid_loss\n20,x\n"]
+)
+def test_a_history_without_losses_is_refused(text, fitted, shards, tmp_path):
+    folder = copied(fitted, tmp_path / "fit")
+    (folder / "history.csv").write_text(text)
+    result = call(*fit_arguments(shards, folder), "--resume")
+    assert result.exit_code == 2 and "history.csv: " in result.stderr and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, complaint",
+    [
+        (["elk"], "MODEL: found 'elk', expected one of: elm"),
+        (["elm", "--set", "d_m=0"], "setting d_m: found 0, expected at least 1"),
+        (["elm", "--set", "d_m=100000000000"], "beyond this memory"),
+        (["elm", "--inputs", "100000000000"], "beyond this memory"),
+        (["branch_elm", "--inputs", "7"], "setting number of input channels: found 7, expected an even number"),
+        (["tcn", "--set", "layers=0"], "setting layers: found 0, expected at least 1"),
+    ],
+)
+def test_a_model_that_cannot_be_described_is_refused(arguments, complaint):
+    result = call("describe", *arguments)
+    assert result.exit_code == 2 and complaint in result.stderr and result.stderr.count("\n") == 1, result.output
 
 
 @pytest.mark.faults
@@ -183,8 +328,6 @@ def test_weights_of_another_model_are_refused(fitted, shards, tmp_path):
 
 
 def test_a_model_of_other_channels_is_refused(fitted, make_shard, tmp_path):
-    from sims import neuronio
-
     neuronio.write(make_shard(0, 1, 1000, 3), tmp_path / "six.nc")
     result = call("evaluate", fitted, "--data", tmp_path / "six.nc", "--out", tmp_path / "metrics.json")
     assert result.exit_code == 2 and "six.nc: found (inputs, outputs) (6, 2), expected (40, 2)" in result.stderr

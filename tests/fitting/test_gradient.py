@@ -1,4 +1,5 @@
 import csv
+import io
 import math
 
 import pytest
@@ -230,6 +231,29 @@ def test_a_damaged_checkpoint_is_refused_with_its_name(tmp_path, damage):
         run(tmp_path, resume=True)
     sealed.write(path, b"not a checkpoint")
     with pytest.raises(FitError, match="checkpoint.pt.*expected a checkpoint"):
+        run(tmp_path, resume=True)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("weights", {"layer.weight": torch.zeros(1, 4), "layer.bias": torch.zeros(1)}),
+        ("best_weights", {"other": torch.zeros(1)}),
+        ("optimizer", {"state": {}, "param_groups": []}),
+        ("torch_rng", None),
+        ("step", None),
+    ],
+)
+def test_a_checkpoint_that_holds_another_model_or_less_is_refused(tmp_path, name, value):
+    with pytest.raises(Killed):
+        run(tmp_path, batch=killed_at(15))
+    path, file = tmp_path / "checkpoint.pt", io.BytesIO()
+    checkpoint = torch.load(io.BytesIO(sealed.read(path)), weights_only=True)
+    checkpoint.pop(name)
+    torch.save(checkpoint if value is None else {**checkpoint, name: value}, file)
+    sealed.write(path, file.getvalue())
+    with pytest.raises(FitError, match="checkpoint.pt: does not belong to the settings in it"):
         run(tmp_path, resume=True)
 
 
