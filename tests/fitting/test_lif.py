@@ -226,7 +226,8 @@ def test_saved_and_loaded_it_is_the_same(kind, make_events, tmp_path):
     events, settings = make_events(2, 50), kind.Settings(tau_m=12.0)
     training = gradient.Training(steps=3, batch_size=2, learning_rate=1e-2)
     name = kind.__name__.lower()
-    config = {"model": name, "model_settings": vars(settings), "num_input": 32, "num_output": 2}
+    config = {"task": "neuronio", "task_settings": {}, "model": name, "model_settings": vars(settings)}
+    config |= {"num_input": 32, "num_output": 2}
     model = gradient.build(kind, settings, 32, 2, training)
     gradient.fit(
         model,
