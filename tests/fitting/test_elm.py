@@ -9,6 +9,7 @@ from fitting.kernels.synapses import Wiring
 from fitting.models import routing
 from fitting.models.elm import ELM, BranchELM, BranchSettings
 from fitting.settings import SettingError, change
+from tests.fitting.twins import assert_same, outputs_and_gradients
 
 SMALL = dict(d_m=4, d_tree=5, d_brch=9)
 VARIANTS = [
@@ -37,19 +38,6 @@ def small_model(num_input=32, kind=BranchELM, **settings):
     # Weights of both signs, so that the rectification of synapses counts.
     torch.nn.init.normal_(model.w_s)
     return model
-
-
-def outputs_and_gradients(model, respond, inputs):
-    """What `respond` makes of the inputs, and the gradients of all parameters for a random gradient of it."""
-    model.zero_grad()
-    outputs = respond(inputs)
-    outputs.backward(torch.randn(outputs.shape, generator=torch.Generator().manual_seed(5)).to(outputs))
-    return [outputs.detach(), *(parameter.grad for parameter in model.parameters())]
-
-
-def assert_same(ours, reference, tolerance=1e-12):
-    for mine, other in zip(ours, reference, strict=True):
-        assert (mine - other).abs().max() <= tolerance * other.abs().max()
 
 
 def published_equations(model, x):
@@ -104,11 +92,11 @@ def test_branches_memories_and_outputs_are_those_of_the_published_equations(kind
 @pytest.mark.parametrize("settings", VARIANTS, ids=str)
 def test_from_events_as_from_a_tensor_a_model_is_its_equations(kind, settings, make_events):
     model, events = small_model(kind=kind, **settings), make_events(3)
-    reference = outputs_and_gradients(model, model.equations, events)
+    reference = outputs_and_gradients(model, events, model.equations)
     for inputs in (events, events.dense(torch.float64)):
-        assert_same(outputs_and_gradients(model, model, inputs), reference)
+        assert_same(outputs_and_gradients(model, inputs), reference)
         with kernels.twins():
-            assert_same(outputs_and_gradients(model, model, inputs), reference)
+            assert_same(outputs_and_gradients(model, inputs), reference)
     with torch.no_grad():
         assert_same([model(events)], reference[:1])
 
@@ -117,17 +105,17 @@ def test_from_events_as_from_a_tensor_a_model_is_its_equations(kind, settings, m
 @pytest.mark.parametrize("batch, d_m", [(1, 1), (3, 7), (8, 20), (17, 33), (2, 150)])
 def test_a_model_of_any_size_is_its_equations(kind, batch, d_m, make_events):
     model, events = small_model(kind=kind, d_m=d_m), make_events(batch, 40)
-    reference = outputs_and_gradients(model, model.equations, events)
-    assert_same(outputs_and_gradients(model, model, events), reference)
+    reference = outputs_and_gradients(model, events, model.equations)
+    assert_same(outputs_and_gradients(model, events), reference)
 
 
 @pytest.mark.parametrize("kind", [ELM, BranchELM])
 def test_in_float32_a_model_is_its_equations_within_rounding(kind, make_events):
     events = make_events(8, 300, 64)
     model = small_model(64, kind, d_m=20).float()
-    single = outputs_and_gradients(model, model, events)
+    single = outputs_and_gradients(model, events)
     model = model.double()
-    assert_same(single, outputs_and_gradients(model, model.equations, events), 1e-4)
+    assert_same(single, outputs_and_gradients(model, events, model.equations), 1e-4)
 
 
 def test_windows_without_any_event_answer_with_the_bias_alone(make_events):

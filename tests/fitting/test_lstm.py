@@ -6,6 +6,7 @@ import torch
 from fitting import kernels, models
 from fitting.models.lstm import LSTM, ChronoLSTM
 from fitting.settings import SettingError
+from tests.fitting.twins import assert_same, outputs_and_gradients, weighing
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -24,23 +25,6 @@ def torch_outputs_and_gradients(model, events):
     outputs.backward(weighing(outputs))
     weights = lstm.weight_ih_l0.grad.T, lstm.weight_hh_l0.grad.T, lstm.bias_ih_l0.grad
     return outputs.detach(), *weights, readout.weight.grad, readout.bias.grad
-
-
-def outputs_and_gradients(model, inputs):
-    model.zero_grad()
-    outputs = model(inputs)
-    outputs.backward(weighing(outputs))
-    return outputs.detach(), *(parameter.grad for parameter in model.parameters())
-
-
-def weighing(outputs):
-    """A random gradient, the same for all outputs of a shape."""
-    return torch.randn(outputs.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(outputs)
-
-
-def assert_same(ours, reference, tolerance=1e-12):
-    for mine, other in zip(ours, reference, strict=True):
-        assert (mine - other).abs().max() <= tolerance * other.abs().max()
 
 
 @pytest.mark.parametrize("kind", [LSTM, ChronoLSTM])

@@ -4,17 +4,11 @@ import torch
 from fitting import models
 from fitting.models.tcn import TCN, Settings
 from fitting.settings import SettingError
+from tests.fitting.twins import assert_same, outputs_and_gradients
 
 SMALL = Settings(layers=3, width=5, first_filter=7, filter=4, first_weights=0.3)
 
 pytestmark = pytest.mark.usefixtures("float64")
-
-
-def outputs_and_gradients(model, inputs):
-    model.zero_grad()
-    outputs = model(inputs)
-    outputs.backward(torch.randn(outputs.shape, generator=torch.Generator().manual_seed(5)))
-    return outputs.detach(), *(parameter.grad for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("batch", [1, 3, 9])
@@ -22,8 +16,7 @@ def outputs_and_gradients(model, inputs):
 def test_events_are_filtered_like_the_dense_input(settings, batch, make_events):
     model, events = TCN(settings, 32, 2), make_events(batch)
     of_events, of_tensor = (outputs_and_gradients(model, inputs) for inputs in (events, events.dense(torch.float64)))
-    for mine, other in zip(of_events, of_tensor, strict=True):
-        assert (mine - other).abs().max() <= 1e-12 * max(1, other.abs().max())
+    assert_same(of_events, of_tensor)
 
 
 def test_an_output_depends_on_the_steps_of_its_field_and_no_others():
