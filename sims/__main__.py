@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from sims.mistakes import refused
+from sims.mistakes import RequestError, refused
 
 # Simulators and unit systems take seconds to import; a command imports what it needs.
 app = typer.Typer(
@@ -206,7 +206,10 @@ def cross_check_shard(
 
 @app.command()
 def simulate(
-    file: Annotated[Path, typer.Argument(metavar="EQUATIONS", help="equation file of a neuron, composed or not")],
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(metavar="EQUATIONS", help="equation file of a neuron, composed or not, or of a network")
+    ],
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="change a parameter, with its unit: w=20, tau_s=100*ms"),
@@ -226,15 +229,30 @@ def simulate(
         Path | None,
         typer.Option(help="OUT.npz: time_ms, each variable [sample, neuron] in SI, spike_time_ms, spike_neuron"),
     ] = None,
+    seed: Annotated[int, typer.Option(help="of a network's patterns and noise")] = 0,
 ):
-    """Simulate neurons of an equation file in Brian2; print how it ended in one line."""
+    """Simulate neurons of an equation file in Brian2; print how it ended in one line.  A network recalls the patterns
+    that its file describes, from their beginnings and with the weights of Hebb's rule."""
     from sims import arrivals, equations, sealed
     from sims.backends import brian
 
+    model = equations.read(file)
+    _check_options(context, model)
     if out is not None:
         sealed.check_writable(out)
+    if model.kind == "network":
+        from sims import delays
+        from sims.recall import recall
+
+        network = delays.network(model.with_values(brian.read_changes(model, changes or [])))
+        with tqdm(total=network.M, unit="trial", desc="simulated", mininterval=1, file=sys.stderr) as bar:
+            recalled = recall(network, seed, device, bar.update)
+        print(f"{file}: {recalled.summary()}")
+        if out is not None:
+            sealed.replace(out, recalled.archive())
+        return
     kept = None if record is None else tuple(filter(None, map(str.strip, record.split(","))))
-    setup = brian.Setup(equations.read(file), neurons, duration, dt, kept).check()
+    setup = brian.Setup(model, neurons, duration, dt, kept).check()
     values = brian.read_changes(setup.model, changes or [])
     inputs = arrivals.read(events, setup.model, neurons) if events is not None else None
     traces = brian.simulate(setup, values, inputs, device)
@@ -257,6 +275,15 @@ def benchmark(
     figures = module.benchmark(cell, dt, seed)
     print(module.table(figures))
     print(json.dumps(figures))
+
+
+def _check_options(context, model):
+    """Raise RequestError where an option of `simulate` is given that a file of this kind does not heed."""
+    network = model.kind == "network"
+    for name in ("duration", "dt", "events", "neurons", "record") if network else ("seed",):
+        if context.get_parameter_source(name).name != "DEFAULT":
+            found = "a network, whose file says it (N, T, step, …; see --set)" if network else f"a {model.kind}"
+            raise RequestError(f"--{name}: found it for {model.path}, {found}; expected to leave it away")
 
 
 def _progress(milliseconds):

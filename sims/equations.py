@@ -11,9 +11,11 @@ values, events and initial values. What a model may read without defining it, an
 | shell   | calcium under the membrane            | v, I_Ca                  | dCa_i/dt and E_Ca                   |
 | synapse | current at a point, driven by events  | v                        | I, amp, and the event `presynaptic` |
 | inputs  | spike trains for a cell's synapses    | see sims/stimuli/l5.py   | weight, rate and probability        |
+| network | neurons that reach all at many delays | nothing but time         | what sims/delays.py asks for        |
 
 Currents of channels and synapses are positive outward, as in NEURON. A neuron may spike: `threshold`, the event `spike`
-and `refractory`; it may be composed of `parts` (sims/compositions.py). The format is described in equations/README.md.
+and `refractory`; it may be composed of `parts` (sims/compositions.py). A network's neurons spike, and are not
+refractory. The format is described in equations/README.md.
 """
 
 import ast
@@ -54,6 +56,7 @@ SURROUNDINGS = {
         "length": meter.dim, "total_weight": meter.dim, "drive": (1 / second).dim, "gain": DIMENSIONLESS,
         "dt": second.dim,
     },
+    "network": {"t": second.dim},
 }  # fmt: skip
 MODEL_KEYS = (
     "kind",
@@ -146,6 +149,14 @@ class Model:
             if equation.expression.names <= constant | set(self.parameters):
                 constant.add(name)
         return constant
+
+    @cached_property
+    def names_read(self):
+        """All names that an equation, an event, an initial value, the threshold or the refractory time reads."""
+        read = [equation.expression for equation in (*self.states.values(), *self.subexpressions.values())]
+        read += [statement.expression for body in self.events.values() for statement in body]
+        read += [*self.initial.values(), self.threshold, self.refractory]
+        return frozenset(name for expression in read if expression for name in expression.names)
 
     @property
     def digest(self):
@@ -509,14 +520,16 @@ def _check_kind(found, document):
             provides("weight", meter.dim)
             provides("rate", (1 / second).dim)
             provides("probability", DIMENSIONLESS)
+        case "network" if not found.threshold or set(found.events) != {SPIKE, "presynaptic"}:
+            raise document.error("a network needs a threshold and the events `presynaptic` and `spike`, and no other")
 
 
 def _check_spikes(found, entries):
     """Whether threshold, reset and refractoriness come together."""
-    for name in ("threshold", "refractory"):
-        if found.kind != "neuron" and getattr(found, name):
+    for name, kinds in (("threshold", ("neuron", "network")), ("refractory", ("neuron",))):
+        if found.kind not in kinds and getattr(found, name):
             raise entries[name].error(f"only a neuron has a {name}; this is a {found.kind}")
-    if found.kind != "neuron":
+    if found.kind not in ("neuron", "network"):
         return
     if found.threshold and SPIKE not in found.events:
         raise entries["threshold"].error("a threshold needs the event `spike`, which resets: `spike: v = v_reset`")
@@ -531,15 +544,9 @@ def _check_spikes(found, entries):
 
 def _check_names_are_used(found):
     """A parameter that nothing reads is a spelling mistake, in the file or in what extends it."""
-    used = set()
-    for equation in (*found.states.values(), *found.subexpressions.values()):
-        used |= equation.expression.names
-    for body in found.events.values():
-        used |= {name for statement in body for name in statement.expression.names}
-    for other in (*found.initial.values(), found.threshold, found.refractory):
-        used |= other.names if other else set()
+    used = found.names_read
     for name, parameter in found.parameters.items():
-        if name not in used and found.kind != "inputs":
+        if name not in used and found.kind not in ("inputs", "network"):
             raise parameter.node.error(f"nothing in this model uses the parameter '{name}'")
 
 

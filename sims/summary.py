@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sims import documents, equations
+from sims import delays, documents, equations
 from sims.analysis import bifurcation, nmda
 from sims.analysis.fixed_points import at_rest, fixed_points
 from sims.cells import l5pc
@@ -30,6 +30,8 @@ def summarise(path):
         return _cell(l5pc.read(path))
     if kind is not None and kind.value == "inputs":
         return _inputs(l5.read(path))
+    if kind is not None and kind.value == "network":
+        return _network(delays.read(path))
     return _model(equations.read(path))
 
 
@@ -172,3 +174,16 @@ def _inputs(inputs):
     lines += [_parameter(parameter) for parameter in model.parameters.values()]
     figures |= {"hold_ms": inputs.hold.tolist(), "smoothing_ms": inputs.smoothing.tolist(), "drives_Hz": inputs.drives}
     return Summary("\n".join(lines), figures)
+
+
+def _network(network):
+    summary, n = _model(network.model), network
+    synapses = n.N**2 * n.D
+    lines = [
+        f"  {synapses:,} synapses: from each of {n.N} neurons to each, at delays of 1 to {n.D} steps",
+        f"  a trial has {n.steps} steps of {n.step * 1e3:g} ms: {n.lead} of noise, {n.T} of the pattern, of which "
+        f"{n.imposed_steps - n.lead} are its cue, {n.tail} more",
+        f"  silenced as a runaway after {n.most_spikes} spikes; a pattern has {n.N * n.T * n.p_A:.0f}",
+    ]
+    figures = {"synapses": synapses, "steps": n.steps, "imposed_steps": n.imposed_steps, "most_spikes": n.most_spikes}
+    return Summary("\n".join([summary.text, "network", *lines]), summary.figures | figures)

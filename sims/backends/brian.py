@@ -72,6 +72,32 @@ class Setup:
         """The variables whose trace is kept."""
         return tuple(self.model.states if self.record is None else self.record)
 
+    @property
+    def sizes(self):
+        """What is fixed in a compiled program besides the model's text."""
+        return [self.neurons, self.steps, self.dt_ms, self.recorded]
+
+    @property
+    def shapes(self):
+        """{name: shape} of the TimedArrays that carry a run's inputs."""
+        return {weights_name(event): (self.steps, self.neurons) for event in input_events(self.model)}
+
+    def arrays(self, arrivals):
+        """{name: float64 array} of those TimedArrays, for Arrivals (None: none); errors as in Arrivals.check."""
+        arrivals = (arrivals or Arrivals()).check(self.model, self.neurons)
+        return {
+            weights_name(event): arrivals.weights(event, self.neurons, self.steps, self.dt_ms)
+            for event in input_events(self.model)
+        }
+
+    def text(self):
+        """The Text of the model."""
+        return text(self)
+
+    def build(self, words, values, arrays):
+        """Brian2's objects, run on the active device; arguments and errors as of Built."""
+        return Built(self, words, values, arrays)
+
     def check(self):
         """Raise RequestError where an option has no meaning, EquationError where Brian2 cannot run the file."""
         model = self.model
@@ -227,15 +253,15 @@ def _check_names(model):
 class Built:
     """Brian2's objects on the active device, run there; a standalone device only writes the run down.
 
-    setup: a checked Setup.  words: its Text.  values: {parameter: SI}.  weights: {event: [steps, neurons]}.
+    setup: a checked Setup.  words: its Text.  values: {parameter: SI}.  arrays: {name: array} of Setup.arrays.
     Attributes: group, network, state_monitor and spike_monitor (None where there is nothing to record).
     Raises EquationError, with Brian2's own words, where it refuses.
     """
 
-    def __init__(self, setup, words, values, weights):
+    def __init__(self, setup, words, values, arrays):
         self.setup = setup
         try:
-            self._build(words, values, weights)
+            self._build(words, values, arrays)
             self.network.run(setup.duration_ms * ms, namespace={})
         except (
             BrianEquationError,
@@ -250,11 +276,9 @@ class Built:
                 cause = cause.__cause__
             raise refused(setup.model, str(cause)) from None
 
-    def _build(self, words, values, weights):
+    def _build(self, words, values, arrays):
         setup, step = self.setup, self.setup.dt_ms * ms
-        arrays = {
-            weights_name(event): TimedArray(weights[event], dt=step, name=weights_name(event)) for event in words.events
-        }
+        self.arrays = {name: TimedArray(array, dt=step, name=name) for name, array in arrays.items()}
         self.group = group = NeuronGroup(
             setup.neurons,
             Equations(words.equations),
@@ -263,7 +287,7 @@ class Built:
             reset=words.reset,
             refractory=words.refractory or False,
             dt=step,
-            namespace=arrays,
+            namespace=self.arrays,
             name=GROUP,
         )
         for name, parameter in setup.model.parameters.items():
@@ -309,13 +333,16 @@ def simulate(setup, changes=None, arrivals=None, device="runtime", target="numpy
         from sims.backends.brian_program import Program
 
         return Program(setup, device).evaluate([changes or {}], arrivals)[0]
-    words = text(setup.check())
-    values = setup.values(changes)
-    weights = arriving(setup, arrivals)
+    words = setup.check().text()
+    return run(setup, words, setup.values(changes), setup.arrays(arrivals), target)
+
+
+def run(setup, words, values, arrays, target="numpy"):
+    """Traces of one simulation in this process; arguments as of Built."""
     before = prefs.codegen.target
     prefs.codegen.target = target
     try:
-        built = Built(setup, words, values, weights)
+        built = setup.build(words, values, arrays)
     finally:
         prefs.codegen.target = before
     traces, spikes = built.state_monitor, built.spike_monitor
@@ -351,11 +378,3 @@ def read_changes(model, texts):
             )
         found[name] = exact.si
     return found
-
-
-def arriving(setup, arrivals):
-    """{event: float64 [steps, neurons]} of Arrivals (None: none); errors as in Arrivals.check."""
-    arrivals = (arrivals or Arrivals()).check(setup.model, setup.neurons)
-    return {
-        event: arrivals.weights(event, setup.neurons, setup.steps, setup.dt_ms) for event in input_events(setup.model)
-    }

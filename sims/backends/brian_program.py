@@ -26,7 +26,6 @@ import numpy as np
 from brian2 import get_device, prefs, set_device
 from brian2.devices.device import reset_device
 
-from sims.arrivals import Arrivals
 from sims.backends import brian, compiled
 from sims.backends.compiled import BackendError, cache_folder, compiler
 from sims.mistakes import RequestError
@@ -49,7 +48,7 @@ class Program:
     def __init__(self, setup, device="cpp", cache=None):
         if device not in DEVICES:
             raise RequestError(f"--device: found '{device}', expected one of: runtime, {', '.join(DEVICES)}")
-        self.setup, self.device, self.words = setup.check(), device, brian.text(setup)
+        self.setup, self.device, self.words = setup.check(), device, setup.text()
         setup.values()
         self.folder = (cache or cache_folder() / "brian") / f"{setup.model.path.stem}_{device}_{self._key()}"
         if not (self.folder / OUTPUT).is_file():
@@ -60,12 +59,13 @@ class Program:
                     self._compile()
         self.output = json.loads((self.folder / OUTPUT).read_text())
 
-    def evaluate(self, candidates, arrivals=None, workers=1, bounded=False, progress=None):
+    def evaluate(self, candidates, arrivals=None, workers=1, bounded=False, progress=None, shared=None):
         """Run the program once for each candidate, in processes of one thread each.
 
-        candidates: list of {parameter: SI value}.  arrivals: Arrivals for all of them (None: no events), or a list
-        with one for each.  workers: processes at a time.  bounded: refuse values outside their bounds, as a fit
-        should.  progress: called after each run.  Many trials of one candidate cost least as neurons side by side.
+        candidates: list of {parameter: SI value}.  arrivals: what Setup.arrays takes, such as Arrivals, for all of them
+        (None: no events), or a list with one for each.  workers: processes at a time.  bounded: refuse values outside
+        their bounds, as a fit should.  progress: called after each run.  shared: {name: array} of Setup.shapes for all
+        runs.  Many trials of one candidate cost least as neurons side by side.
         Returns a list of Traces in the candidates' order; `finite` tells where a state ran away.
         Raises RequestError or EquationError before anything runs, BackendError where a run fails or is killed, after
         the others were ended.
@@ -73,14 +73,14 @@ class Program:
         if workers < 1:
             raise RequestError(f"--workers: found {workers}, expected 1 or more")
         values = [self.setup.values(changes, bounded) for changes in candidates]
-        each = arrivals if isinstance(arrivals, list) else [arrivals or Arrivals()] * len(values)
+        each = arrivals if isinstance(arrivals, list) else [arrivals] * len(values)
         if len(each) != len(values):
             raise RequestError(f"events: found {len(each)} lists of events for {len(values)} candidates")
         with ExitStack() as stack:
-            files = {}
+            files, for_all = {}, self._files(stack, shared or {})
             for given in each:
                 if id(given) not in files:
-                    files[id(given)] = self._event_files(stack, given)
+                    files[id(given)] = for_all | self._files(stack, self.setup.arrays(given))
             runs = stack.enter_context(_Runs())
             pool = stack.enter_context(ThreadPoolExecutor(workers))
             jobs = [pool.submit(self._run, runs, v, files[id(a)]) for v, a in zip(values, each, strict=True)]
@@ -98,20 +98,19 @@ class Program:
 
     def _key(self):
         content = asdict(self.words) | {
-            "sizes": [self.setup.neurons, self.setup.steps, self.setup.dt_ms, self.setup.recorded],
+            "sizes": self.setup.sizes,
             "machine": [self.device, *compiled.identity()],
             "code": [brian2.__version__, *(path.read_text() for path in SOURCES)],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
-    def _event_files(self, stack, arrivals):
-        """{event: open file in memory} with the weights of the events that have any."""
-        weights = brian.arriving(self.setup, arrivals)
-        return {name: stack.enter_context(_in_memory(array)) for name, array in weights.items() if array.any()}
+    def _files(self, stack, arrays):
+        """{the program's name of an array: open file in memory} of those that are not zero, which is what it holds."""
+        return {f"{n}.values": stack.enter_context(_in_memory(array)) for n, array in arrays.items() if array.any()}
 
-    def _run(self, runs, values, event_files):
+    def _run(self, runs, values, files):
         with ExitStack() as stack:
-            files = {f"{brian.weights_name(event)}.values": file for event, file in event_files.items()}
+            files = dict(files)
             numbers = {f"{brian.GROUP}.{name}": value for name, value in values.items()}
             for name, value in list(numbers.items()):
                 if np.ndim(value):
@@ -158,8 +157,8 @@ class Program:
             for name in ("main", "static_arrays"):
                 shutil.move(folder / name, kept / name)
             # A run loads this file of zeros before it takes its inputs: as a hole it costs no disk.
-            for event in self.words.events:
-                file = next((kept / "static_arrays").glob(f"*{brian.weights_name(event)}_values"))
+            for name in self.setup.shapes:
+                file = next((kept / "static_arrays").glob(f"*{name}_values"))
                 size = file.stat().st_size
                 os.truncate(file, 0)
                 os.truncate(file, size)
@@ -170,9 +169,9 @@ class Program:
         """Have Brian2 write the program's source; returns the files of its results that hold what is wanted."""
         _check_compiler(self.device)
         setup = self.setup
-        weights = {event: np.zeros((setup.steps, setup.neurons)) for event in self.words.events}
+        arrays = {name: np.zeros(shape) for name, shape in setup.shapes.items()}
         with _standalone(DEVICES[self.device], folder) as device:
-            built = brian.Built(setup, self.words, setup.values(), weights)
+            built = setup.build(self.words, setup.values(), arrays)
             wanted = [built.state_monitor.variables[name] for name in setup.recorded]
             wanted += [built.group.variables[name] for name in setup.model.states]
             if built.spike_monitor is not None:

@@ -1,0 +1,64 @@
+"""A network of delays in plain NumPy: the reference that the other backends' spikes are compared with.
+
+Spikes are booked ahead: where neuron i spikes in step t, its weights at delay d are added to what arrives in step
+t + d, in a ring of D steps. A step costs N D for each of the spikes.
+"""
+
+import numpy as np
+
+from sims.analysis.integrate import Integrator
+from sims.backends import steps
+from sims.delays import PRESYNAPTIC
+from sims.equations import SPIKE
+
+
+def simulate(network, weights, trial):
+    """The spikes of one trial.
+
+    network: a DelayNetwork.  weights: [N, N, D].  trial: a Trial.
+    Returns bool [steps, N]; a network that has emitted more than `network.most_spikes` is silent from the next step on.
+    """
+    trial.check(network)
+    neuron, D = network.neuron, network.D
+    integrator = Integrator(neuron, network.step)
+    values = neuron.values()
+    for name, start in steps.starts(neuron).items():
+        values[name] = np.full(network.N, start.evaluate(values))
+    from_source = weights.transpose(1, 2, 0)  # [i, d, j]
+    ahead, spikes, emitted = np.zeros((D, network.N)), np.zeros((network.steps, network.N), bool), 0
+    for step in range(network.steps):
+        values |= integrator.step(values | {"t": step * network.step})
+        arriving = ahead[step % D].copy()
+        ahead[step % D] = 0
+        if trial.arriving is not None:
+            arriving += trial.arriving[step]
+        for statement in neuron.events[PRESYNAPTIC]:
+            change = arriving * statement.expression.evaluate(values)
+            values[statement.name] = values[statement.name] + (change if statement.operator == "+=" else -change)
+        fired = neuron.threshold.evaluate(values | {"t": step * network.step})
+        if step < len(trial.imposed):
+            fired = np.where(trial.imposed[step] < 0, fired, trial.imposed[step] > 0)
+        if emitted > network.most_spikes:
+            break
+        spikes[step] = fired
+        emitted += fired.sum()
+        ahead[(step + 1 + np.arange(D)) % D] += from_source[fired].sum(axis=0)
+        for statement in neuron.events[SPIKE]:
+            after = _after(values[statement.name], statement, values)
+            values[statement.name] = np.where(fired, after, values[statement.name])
+    return spikes
+
+
+def _after(value, statement, values):
+    right = statement.expression.evaluate(values)
+    match statement.operator:
+        case "=":
+            return right
+        case "+=":
+            return value + right
+        case "-=":
+            return value - right
+        case "*=":
+            return value * right
+        case "/=":
+            return value / right
