@@ -82,16 +82,23 @@ def escape(
     trials: Annotated[int, typer.Option(help="how many")] = 200,
     dt: Annotated[float, typer.Option(help="time step, ms")] = 1.0,
     seed: Annotated[int, typer.Option(help="of the noise")] = 0,
+    backend: Annotated[str, typer.Option(help="simulator: numpy or brian")] = "numpy",
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ):
     """How long a plateau outlasts Ornstein-Uhlenbeck noise on its gate: simulated, and as theory has it."""
     from sims import equations
     from sims.analysis import escape
 
+    if backend not in ("numpy", "brian"):
+        raise RequestError(f"--backend: found '{backend}', expected numpy or brian")
+    if backend == "brian":
+        from sims.backends.brian_escape import escape_times as simulate
+    else:
+        simulate = escape.escape_times
     sd = sd or (0.1, 0.2, 0.3)
     plateau = escape.plateau(equations.read(file), on, None if tau is None else tau / 1e3)
     with _progress(max(0, len(sd) * seconds * 1e3)) as bar:
-        figures = escape.compare(plateau, sd, seconds, trials, dt / 1e3, seed, bar.update)
+        figures = escape.compare(plateau, sd, seconds, trials, dt / 1e3, seed, bar.update, simulate)
     print(json.dumps(figures) if as_json else escape.table(figures))
 
 

@@ -91,9 +91,38 @@ def test_another_simulator_takes_the_same_arguments():
     assert "0.667" in escape.table(figures)
 
 
+def test_brian2_loses_the_plateau_when_numpy_does_and_when_kramers_says():
+    """Other random numbers, the same process: mean times agree within three standard errors, T/sqrt(lost) each."""
+    from sims.backends import brian_escape
+
+    times = [f(PLATEAU, 0.3, 2.0, trials=400) for f in (brian_escape.escape_times, escape.escape_times)]
+    means, lost = [escape.mean_time(t, 2.0) for t in times], [np.isfinite(t).sum() for t in times]
+    assert min(lost) > 300 and not np.array_equal(*times)
+    assert abs(means[0] - means[1]) < 3 * math.hypot(
+        *(mean / count**0.5 for mean, count in zip(means, lost, strict=True))
+    )
+    assert escape.most_probable_escape(PLATEAU).time_to_escape(0.3) == pytest.approx(means[0], rel=0.3)
+
+
+def test_brian2_repeats_itself_and_leaves_numpys_random_state_alone():
+    from sims.backends.brian_escape import escape_times
+
+    before = np.random.get_state()[1].copy()
+    first, again, other = (escape_times(PLATEAU, 0.3, 0.5, 50, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other) and np.isfinite(first).any()
+    assert np.array_equal(np.random.get_state()[1], before)
+
+
+def test_without_noise_brian2_keeps_the_plateau():
+    from sims.backends.brian_escape import escape_times
+
+    assert np.isinf(escape_times(PLATEAU, 1e-9, 1.0, 3)).all()
+
+
 def test_the_command_prints_a_table_or_one_object(command):
     options = "escape", PROJECT / "equations" / "dendrite_nmda.yaml", "--sd", "0.3", "--seconds", "1", "--trials", "20"
     assert "Kramers" in command(*options).stdout
+    assert "Kramers" in command(*options, "--backend", "brian").stdout
     assert json.loads(command(*options, "--json").stdout)["rows"][0]["kramers_s"] == pytest.approx(0.709, abs=0.01)
 
 
@@ -108,6 +137,8 @@ def test_the_command_prints_a_table_or_one_object(command):
         (("", "--dt", "0"), "expected a positive step"),
         (("", "--trials", "0"), "--trials: found 0"),
         (("", "--seconds", "-1"), "--seconds: found -1"),
+        (("", "--backend", "neuron"), "--backend: found 'neuron', expected numpy or brian"),
+        (("", "--backend", "brian", "--dt", "0"), "--dt: found 0"),
     ],
 )
 def test_bad_requests_get_one_line(command, arguments, words):
