@@ -330,8 +330,10 @@ def simulate(setup, changes=None, arrivals=None, device="runtime", target="numpy
     Returns Traces.  Raises RequestError, EquationError, ArrivalsError or BackendError.
     """
     if device != "runtime":
-        from sims.backends.brian_program import Program
+        from sims.backends.brian_program import Program, check_gpu
 
+        if device == "cuda":  # before minutes of compilation
+            check_gpu()
         return Program(setup, device).evaluate([changes or {}], arrivals)[0]
     words = setup.check().text()
     return run(setup, words, setup.values(changes), setup.arrays(arrivals), target)

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -72,6 +73,8 @@ class Program:
         """
         if workers < 1:
             raise RequestError(f"--workers: found {workers}, expected 1 or more")
+        if self.device == "cuda":
+            check_gpu()
         values = [self.setup.values(changes, bounded) for changes in candidates]
         each = arrivals if isinstance(arrivals, list) else [arrivals] * len(values)
         if len(each) != len(values):
@@ -99,7 +102,7 @@ class Program:
     def _key(self):
         content = asdict(self.words) | {
             "sizes": self.setup.sizes,
-            "machine": [self.device, *compiled.identity()],
+            "machine": [self.device, *compiled.identity(), *(_cuda_identity() if self.device == "cuda" else [])],
             "code": [brian2.__version__, *(path.read_text() for path in SOURCES)],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
@@ -287,8 +290,9 @@ def _cuda_preset(folder):
     that linkers do not look for.
     """
     backend = "devices.cuda_standalone.cuda_backend."
+    logging.getLogger("brian2.brian2cuda").setLevel(logging.WARNING)  # it tells all of its preferences
     flags, preset = ["-w", "-use_fast_math", CUDA_STANDARD], {}
-    if shutil.which("nvidia-smi") is None:
+    if not gpu_capabilities():
         preset = {"detect_gpus": False, "gpu_id": 0, "compute_capability": COMPUTE_CAPABILITY}
     found = importlib.util.find_spec("nvidia")
     roots = list(found.submodule_search_locations) if found else []
@@ -299,10 +303,34 @@ def _cuda_preset(folder):
         (folder / "libcurand.so").symlink_to(next(libraries.glob("libcurand.so*")))
         flags.append(f"-I{header.parent}")
         directories = {"library_dirs": [str(folder)], "runtime_library_dirs": [str(libraries)]}
+    elif subprocess.run(["nvcc", "-E", "-x", "cu", "-"], input=b"#include <curand.h>", capture_output=True).returncode:
+        raise BackendError("--device cuda needs the library curand, which this CUDA lacks; install nvidia-curand")
     preset["extra_compile_args_nvcc"] = flags
     return {f"{backend}{name}": value for name, value in preset.items()} | {
         f"codegen.cpp.{name}": [*prefs[f"codegen.cpp.{name}"], *more] for name, more in directories.items()
     }
+
+
+def gpu_capabilities():
+    """The compute capabilities of this machine's GPUs, as nvidia-smi tells them: texts, none where it finds none."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    run = subprocess.run(query, capture_output=True, text=True)
+    return run.stdout.split() if run.returncode == 0 else []
+
+
+def check_gpu():
+    """Raise BackendError where a program for a GPU could be compiled at most."""
+    if not gpu_capabilities():
+        raise BackendError("--device cuda needs an NVIDIA GPU to run on, and nvidia-smi finds none; expected one here")
+
+
+def _cuda_identity():
+    """What decides the code that a program for a GPU becomes here."""
+    nvcc = shutil.which("nvcc")
+    version = subprocess.run([nvcc, "--version"], capture_output=True, text=True).stdout if nvcc else ""
+    return [version, *(gpu_capabilities() or [str(COMPUTE_CAPABILITY)])]
 
 
 def _check_compiler(device):

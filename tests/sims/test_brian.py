@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 from sims import equations
 from sims.arrivals import Arrivals, ArrivalsError
 from sims.arrivals import read as read_arrivals
-from sims.backends import brian, steps
+from sims.backends import brian, brian_program, steps
 from sims.backends.brian import Setup, simulate
 from sims.backends.brian_program import Program
 from sims.backends.compiled import BackendError, cache_folder
@@ -497,21 +498,59 @@ def test_a_compilation_that_is_killed_leaves_no_program_and_is_done_again(tmp_pa
 
 
 @pytest.mark.slow
-def test_a_cuda_program_is_written_and_compiled_and_runs_where_a_gpu_is(tmp_path):
-    import shutil
-
+def test_a_cuda_program_of_a_neuron_with_dendrites_compiles_and_runs_where_a_gpu_is(program, setup, tmp_path):
     pytest.importorskip("brian2cuda", reason="brian2cuda is an extra")
     if shutil.which("nvcc") is None:
         pytest.skip("nvcc is not on the PATH")
-    setup = Setup(model("dendrite_nmda"), neurons=2, duration_ms=50)
-    program = Program(setup, "cuda", cache=tmp_path)
-    assert (program.folder / "main").is_file()
-    if shutil.which("nvidia-smi") is None:
+    on_gpu = Program(setup, "cuda", cache=tmp_path)
+    assert (on_gpu.folder / "main").is_file() and len(on_gpu.output["files"]) == 2 * len(setup.model.states) + 2
+    if not brian_program.gpu_capabilities():
         pytest.skip("compiled; there is no GPU to run it on")
-    given = events((10, 1, "presynaptic", 30))
-    (found,) = program.evaluate([{"w": 20.0}], given)
-    expected = simulate(setup, {"w": 20.0}, given)
-    assert np.abs(found.values["v"] - expected.values["v"]).max() < 1e-9
+    candidates = [{"g_c": 7e-9, "feedback": 0.1, "dendrite1_w": np.array([5.0, 15.0, 40.0])}, {}]
+    for found, expected in zip(*(p.evaluate(candidates, KICKS) for p in (on_gpu, program)), strict=True):
+        for name, trace in expected.values.items():
+            assert np.abs(found.values[name] - trace).max() < 1e-9, name
+        assert np.array_equal(found.spike_time_ms, expected.spike_time_ms) and len(found.spike_time_ms) > 5
+        assert np.array_equal(found.spike_neuron, expected.spike_neuron)
+
+
+def only_on_the_path(monkeypatch, tmp_path, **scripts):
+    """A PATH with make and g++, and scripts of these names with this text."""
+    for name in ("make", "g++", "sh", "as", "ld"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    for name, text in scripts.items():
+        (tmp_path / name.replace("_", "-")).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name.replace("_", "-")).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.mark.parametrize("scripts", [{}, {"nvidia_smi": "exit 9"}, {"nvidia_smi": ""}])
+def test_without_a_gpu_the_device_cuda_is_refused_before_anything_is_compiled(monkeypatch, tmp_path, scripts):
+    only_on_the_path(monkeypatch, tmp_path, **scripts)
+    with pytest.raises(BackendError, match="--device cuda needs an NVIDIA GPU to run on, and nvidia-smi finds none"):
+        simulate(Setup(model("dendrite_nmda"), duration_ms=1), device="cuda")
+
+
+@pytest.mark.parametrize(
+    "found, words", [(None, "needs brian2cuda, an extra of this project"), ("it", "needs NVIDIA's compiler nvcc")]
+)
+def test_what_cuda_programs_need_is_named_where_it_is_missing(monkeypatch, tmp_path, found, words):
+    only_on_the_path(monkeypatch, tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: found)
+    with pytest.raises(BackendError, match=words):
+        Program(Setup(model("dendrite_nmda"), duration_ms=1), "cuda", cache=tmp_path / "cache")
+
+
+def test_a_cuda_programs_key_knows_the_gpu(monkeypatch, tmp_path):
+    """A cache may serve machines with other GPUs."""
+    monkeypatch.setattr(
+        Program, "_compile", lambda self: (self.folder.mkdir(), (self.folder / "program.json").write_text("{}"))
+    )
+    setup, folders = Setup(model("dendrite_nmda"), duration_ms=1), set()
+    for capabilities in ([], ["8.6"], ["9.0"]):
+        monkeypatch.setattr(brian_program, "gpu_capabilities", lambda found=capabilities: found)
+        folders.add(Program(setup, "cuda", cache=tmp_path).folder)
+    assert len(folders) == 2
 
 
 def test_the_cache_of_programs_is_the_projects(program):
