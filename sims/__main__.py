@@ -230,7 +230,7 @@ def simulate(
     neurons: Annotated[int, typer.Option(help="how many, side by side")] = 1,
     record: Annotated[str | None, typer.Option(help="variables to keep, with commas; by default the states")] = None,
     device: Annotated[
-        str, typer.Option(help="of Brian2: runtime, cpp (a compiled program) or cuda (one for a GPU)")
+        str, typer.Option(help="torch, or of Brian2: runtime, cpp (a compiled program) or cuda (one for a GPU)")
     ] = "runtime",
     out: Annotated[
         Path | None,
@@ -238,7 +238,7 @@ def simulate(
     ] = None,
     seed: Annotated[int, typer.Option(help="of a network's patterns and noise")] = 0,
 ):
-    """Simulate neurons of an equation file in Brian2; print how it ended in one line.  A network recalls the patterns
+    """Simulate neurons of an equation file in Brian2 or torch; print how it ended in one line.  A network recalls the patterns
     that its file describes, from their beginnings and with the weights of Hebb's rule."""
     from sims import arrivals, equations, sealed
     from sims.backends import brian
@@ -262,7 +262,12 @@ def simulate(
     setup = brian.Setup(model, neurons, duration, dt, kept).check()
     values = brian.read_changes(setup.model, changes or [])
     inputs = arrivals.read(events, setup.model, neurons) if events is not None else None
-    traces = brian.simulate(setup, values, inputs, device)
+    if device == "torch":
+        from sims.backends import torch
+
+        traces = torch.simulate(setup, values, inputs)
+    else:
+        traces = brian.simulate(setup, values, inputs, device)
     print(f"{file}: {traces.summary(setup.model)}")
     if out is not None:
         sealed.replace(out, traces.archive())

@@ -48,7 +48,7 @@ class Program:
 
     def __init__(self, setup, device="cpp", cache=None):
         if device not in DEVICES:
-            raise RequestError(f"--device: found '{device}', expected one of: runtime, {', '.join(DEVICES)}")
+            raise RequestError(f"--device: found '{device}', expected one of: runtime, torch, {', '.join(DEVICES)}")
         self.setup, self.device, self.words = setup.check(), device, setup.text()
         setup.values()
         self.folder = (cache or cache_folder() / "brian") / f"{setup.model.path.stem}_{device}_{self._key()}"

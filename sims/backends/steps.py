@@ -54,7 +54,7 @@ def starts(model):
     None of them reads a subexpression. A state without an initial value starts at rest, all else held.
     Raises EquationError, naming the equation, where a state has no single resting value or states wait for one another.
     """
-    dimensions = _dimensions(model)
+    known = dimensions(model)
     found = {}
     for name, equation in model.states.items():
         if name in model.initial:
@@ -66,7 +66,7 @@ def starts(model):
             if form is None or form[0] == 0:
                 raise equation.node.error(f"{name} has no single resting value to start at; write `initial: {name}: …`")
             text = sympy_to_str(sympy.simplify(-form[1] / form[0]))
-        found[name] = expression(text, dimensions)
+        found[name] = expression(text, known)
     ordered = {}
     while len(ordered) < len(found):
         waits = {n: start.names & set(model.states) - set(ordered) for n, start in found.items() if n not in ordered}
@@ -87,7 +87,7 @@ def time_constants(model):
     for name, equation in model.states.items():
         form = _affine(_written_out(model, equation, set()), _symbol(name))
         if form is not None and form[0] != 0:
-            tau = expression(sympy_to_str(-1 / form[0]), _dimensions(model))
+            tau = expression(sympy_to_str(-1 / form[0]), dimensions(model))
             if tau.names <= set(model.parameters):
                 found[name] = tau
     return found
@@ -131,9 +131,10 @@ def _fixed_points(model, values):
         return []
 
 
-def _dimensions(model):
-    dimensions = SURROUNDINGS[model.kind] | {name: p.value.dimension for name, p in model.parameters.items()}
-    return dimensions | {e.name: e.dimension for e in (*model.states.values(), *model.subexpressions.values())}
+def dimensions(model):
+    """{name: Dimension} of all that a neuron's equations may read."""
+    found = SURROUNDINGS[model.kind] | {name: p.value.dimension for name, p in model.parameters.items()}
+    return found | {e.name: e.dimension for e in (*model.states.values(), *model.subexpressions.values())}
 
 
 def _symbol(name):

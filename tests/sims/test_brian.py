@@ -391,7 +391,7 @@ def test_a_value_on_the_command_line_must_fit_its_parameter(given, words):
 def test_the_command_refuses_in_one_line():
     run = command("equations/dendrite_nmda.yaml", "--device", "tpu")
     assert run.returncode == 2 and "Traceback" not in run.stderr
-    assert run.stderr.splitlines()[-1] == "error: --device: found 'tpu', expected one of: runtime, cpp, cuda"
+    assert run.stderr.splitlines()[-1] == "error: --device: found 'tpu', expected one of: runtime, torch, cpp, cuda"
 
 
 def test_an_unknown_benchmark_is_refused():

@@ -1,0 +1,158 @@
+"""Neurons in torch: a Model of kind neuron → one step for a batch of neurons, differentiable in all that it takes.
+
+Everything is in SI units, and of whatever shape, such as [batch, neurons]. The step itself is written in
+sims/backends/torch_step.py, which says how a spike gets a derivative.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from sims.arrivals import input_events
+from sims.backends import brian, steps
+from sims.backends.torch_step import COUNT, RESTED, Surrogate, functions, reads_time
+from sims.equations import EquationError
+from sims.mistakes import RequestError
+
+
+class Parameters(NamedTuple):
+    """What `Neuron.parameters` makes of parameters: numbers for every step, and where the states start."""
+
+    once: tuple
+    starts: tuple
+    shape: tuple
+
+
+class Neuron:
+    """A Model as functions of tensors.
+
+    model: of kind neuron.  dt_ms: the step.  inputs: the events, and the parameters, whose values come with each step;
+    by default the model's input events.  surrogate: a Surrogate, or None for spikes without a derivative.  dtype,
+    device: of all tensors.
+    Raises EquationError, naming the equation, where torch cannot run it, and RequestError for what cannot be an option.
+
+        neuron = Neuron(model, dt_ms=0.5, inputs=("dendrite1_presynaptic", "soma_I"))
+        parameters = neuron.parameters((batch, neurons), {"dendrite1_w": w})      once for many steps
+        state = neuron.start(parameters)
+        state, spikes = neuron.step(state, parameters, {"dendrite1_presynaptic": weights, "soma_I": current})
+    """
+
+    def __init__(self, model, dt_ms=0.1, inputs=None, surrogate=Surrogate(), dtype=torch.float64, device="cpu"):
+        if model.kind != "neuron":
+            raise EquationError(f"{model.path}:1: torch runs neurons; this file is of the kind {model.kind}")
+        if not 0 < dt_ms < float("inf"):
+            raise RequestError(f"dt_ms: found {dt_ms}, expected a number above 0")
+        events = input_events(model)
+        self.inputs = tuple(events if inputs is None else inputs)
+        for name in self.inputs:
+            if (name in events) == (name in model.parameters):
+                where = "both an event and a parameter" if name in events else "neither an event nor a parameter"
+                raise RequestError(f"{model.path}: the input '{name}' is {where}")
+        self.model, self.dt, self.dtype, self.device = model, dt_ms * 1e-3, dtype, torch.device(device)
+        self._taus = steps.time_constants(model)
+        self._prepare, self._step = functions(model, self.dt, self.inputs, surrogate, dtype)
+
+    def parameters(self, shape=(1,), changes=None, check=True):
+        """The parameters of many steps.
+
+        shape: of every state, such as (batch, neurons).  changes: {parameter: SI number or tensor that broadcasts to
+        the shape}; those that come with each step only decide where states start.  check: refuse what makes no sense
+        over a step, such as a negative time constant; on a GPU this waits for it.
+        Returns Parameters.  Raises RequestError or EquationError.
+        """
+        values = self.model.values() | dict(changes or {})
+        for name in values:
+            if name not in self.model.parameters:
+                known = ", ".join(self.model.parameters)
+                raise RequestError(f"{self.model.path}: has no parameter '{name}'; expected one of: {known}")
+            values[name] = self._tensor(values[name], shape, name)
+        if check:
+            plain = {name: value.detach().cpu().numpy()[()] for name, value in values.items()}
+            for name, value in plain.items():
+                if not np.all(np.isfinite(value)):
+                    raise RequestError(f"{self.model.path}: '{name}' was given {value}, expected finite numbers")
+            steps.check(self.model, self._taus, plain, self.dt)
+        return Parameters(*self._prepare(values), tuple(shape))
+
+    def start(self, parameters):
+        """The state before the first step: {variable: tensor}, and how long each neuron has rested."""
+        state = {
+            name: torch.as_tensor(value, dtype=self.dtype, device=self.device).expand(parameters.shape).clone()
+            for name, value in zip(self.model.states, parameters.starts, strict=True)
+        }
+        if self.model.refractory:
+            state[RESTED] = torch.full(parameters.shape, float("inf"), dtype=self.dtype, device=self.device)
+        if reads_time(self.model):
+            state[COUNT] = torch.zeros((), dtype=self.dtype, device=self.device)
+        return state
+
+    def step(self, state, parameters, inputs=None):
+        """One step.
+
+        state: of `start` or an earlier step.  inputs: {event: sum of the weights that arrive, parameter: SI value} of
+        all that `self.inputs` names, tensors that broadcast to the states' shape.
+        Returns (state, spikes), spikes 1 or 0 in the states' shape; None for a neuron without a threshold.
+        Raises RequestError where inputs are missing or others are given.
+        """
+        inputs = inputs or {}
+        if len(inputs) != len(self.inputs) or any(name not in inputs for name in self.inputs):
+            found, expected = (", ".join(names) or "none" for names in (inputs, self.inputs))
+            raise RequestError(f"{self.model.path}: inputs of a step: found {found}, expected {expected}")
+        return self._step(state, parameters.once, inputs)
+
+    def run(self, parameters, inputs=None, count=None, state=None):
+        """Many steps.
+
+        inputs: {name: [steps, …]}, as for `step`.  count: how many steps, where there are no inputs to tell.  state: to
+        start from.
+        Returns ({variable: [steps, *shape]} at the start of each step, spikes [steps, *shape] or None, state).
+        """
+        inputs = {
+            name: self._tensor(value, (len(value), *parameters.shape), name) for name, value in (inputs or {}).items()
+        }
+        lengths = {len(value) for value in inputs.values()} or {count}
+        if len(lengths) > 1 or None in lengths:
+            raise RequestError(f"{self.model.path}: found inputs of {sorted(lengths - {None})} steps, expected one count")
+        inputs = {name: value.unbind() for name, value in inputs.items()}
+        state, traces, spikes = state or self.start(parameters), {name: [] for name in self.model.states}, []
+        for k in range(*lengths):
+            for name, trace in traces.items():
+                trace.append(state[name])
+            state, fired = self.step(state, parameters, {name: value[k] for name, value in inputs.items()})
+            spikes.append(fired)
+        traces = {name: torch.stack(trace) for name, trace in traces.items()}
+        return traces, torch.stack(spikes) if self.model.threshold else None, state
+
+    def _tensor(self, value, shape, name):
+        value = torch.as_tensor(value, dtype=self.dtype, device=self.device)
+        try:
+            fits = torch.broadcast_shapes(value.shape, shape) == tuple(shape)
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise RequestError(
+                f"{self.model.path}: '{name}' was given the shape {tuple(value.shape)}, expected one that broadcasts "
+                f"to {tuple(shape)}"
+            )
+        return value
+
+
+def simulate(setup, changes=None, arrivals=None, dtype=torch.float64, device="cpu"):
+    """Simulate once, without derivatives; arguments, result and errors as in `sims.backends.brian.simulate`."""
+    model, values = setup.check().model, setup.values(changes)
+    weights = {event: weights for event, weights in brian.arriving(setup, arrivals).items() if weights.any()}
+    neuron = Neuron(model, setup.dt_ms, tuple(weights), None, dtype, device)
+    with torch.no_grad():
+        traces, spikes, state = neuron.run(neuron.parameters((setup.neurons,), values, check=False), weights, setup.steps)
+    traces = {name: trace.cpu().numpy() for name, trace in traces.items()}
+    time = np.arange(setup.steps)[:, None] * neuron.dt
+    computed = model.compute(values | traces | {"t": time}, [n for n in setup.recorded if n in model.subexpressions])
+    shape = (setup.steps, setup.neurons)
+    step, which = np.nonzero(np.zeros(shape) if spikes is None else spikes.cpu().numpy())
+    return setup.traces(
+        {name: np.broadcast_to((traces | computed)[name], shape) for name in setup.recorded},
+        {name: state[name].cpu().numpy() for name in model.states},
+        step * neuron.dt,
+        which,
+    )
