@@ -15,6 +15,8 @@ from sims.backends.torch_step import COUNT, RESTED, Surrogate, functions, reads_
 from sims.equations import EquationError
 from sims.mistakes import RequestError
 
+DEFAULT = Surrogate()
+
 
 class Parameters(NamedTuple):
     """What `Neuron.parameters` makes of parameters: numbers for every step, and where the states start."""
@@ -32,13 +34,13 @@ class Neuron:
     device: of all tensors.
     Raises EquationError, naming the equation, where torch cannot run it, and RequestError for what cannot be an option.
 
-        neuron = Neuron(model, dt_ms=0.5, inputs=("dendrite1_presynaptic", "soma_I"))
-        parameters = neuron.parameters((batch, neurons), {"dendrite1_w": w})      once for many steps
+        neuron = Neuron(model, dt_ms=0.5, inputs=("presynaptic", "I_soma"))
+        parameters = neuron.parameters((batch, neurons), {"w": w})      once for many steps
         state = neuron.start(parameters)
-        state, spikes = neuron.step(state, parameters, {"dendrite1_presynaptic": weights, "soma_I": current})
+        state, spikes = neuron.step(state, parameters, {"presynaptic": weights, "I_soma": current})
     """
 
-    def __init__(self, model, dt_ms=0.1, inputs=None, surrogate=Surrogate(), dtype=torch.float64, device="cpu"):
+    def __init__(self, model, dt_ms=0.1, inputs=None, surrogate=DEFAULT, dtype=torch.float64, device="cpu"):
         if model.kind != "neuron":
             raise EquationError(f"{model.path}:1: torch runs neurons; this file is of the kind {model.kind}")
         if not 0 < dt_ms < float("inf"):
@@ -50,8 +52,8 @@ class Neuron:
                 where = "both an event and a parameter" if name in events else "neither an event nor a parameter"
                 raise RequestError(f"{model.path}: the input '{name}' is {where}")
         self.model, self.dt, self.dtype, self.device = model, dt_ms * 1e-3, dtype, torch.device(device)
-        self._taus = steps.time_constants(model)
         self._prepare, self._step = functions(model, self.dt, self.inputs, surrogate, dtype)
+        self._taus = steps.time_constants(model)
 
     def parameters(self, shape=(1,), changes=None, check=True):
         """The parameters of many steps.
@@ -66,7 +68,8 @@ class Neuron:
             if name not in self.model.parameters:
                 known = ", ".join(self.model.parameters)
                 raise RequestError(f"{self.model.path}: has no parameter '{name}'; expected one of: {known}")
-            values[name] = self._tensor(values[name], shape, name)
+            values[name] = torch.as_tensor(values[name], dtype=self.dtype, device=self.device)
+            self._check_shape(name, values[name].shape, shape)
         if check:
             plain = {name: value.detach().cpu().numpy()[()] for name, value in values.items()}
             for name, value in plain.items():
@@ -108,34 +111,36 @@ class Neuron:
         start from.
         Returns ({variable: [steps, *shape]} at the start of each step, spikes [steps, *shape] or None, state).
         """
-        inputs = {
-            name: self._tensor(value, (len(value), *parameters.shape), name) for name, value in (inputs or {}).items()
-        }
-        lengths = {len(value) for value in inputs.values()} or {count}
-        if len(lengths) > 1 or None in lengths:
-            raise RequestError(f"{self.model.path}: found inputs of {sorted(lengths - {None})} steps, expected one count")
-        inputs = {name: value.unbind() for name, value in inputs.items()}
+        each = [{} for _ in range(count or 0)]
+        for name, values in (inputs or {}).items():
+            values = torch.as_tensor(values, dtype=self.dtype, device=self.device)
+            self._check_shape(name, values.shape[1:], parameters.shape)
+            each = each or [{} for _ in values]
+            if len(values) != len(each):
+                raise RequestError(f"{self.model.path}: '{name}' has {len(values)} steps, expected {len(each)}")
+            for given, value in zip(each, values.unbind(), strict=True):
+                given[name] = value
+        if not each:
+            raise RequestError(f"{self.model.path}: found neither inputs nor a count of steps")
         state, traces, spikes = state or self.start(parameters), {name: [] for name in self.model.states}, []
-        for k in range(*lengths):
+        for given in each:
             for name, trace in traces.items():
                 trace.append(state[name])
-            state, fired = self.step(state, parameters, {name: value[k] for name, value in inputs.items()})
+            state, fired = self.step(state, parameters, given)
             spikes.append(fired)
         traces = {name: torch.stack(trace) for name, trace in traces.items()}
         return traces, torch.stack(spikes) if self.model.threshold else None, state
 
-    def _tensor(self, value, shape, name):
-        value = torch.as_tensor(value, dtype=self.dtype, device=self.device)
+    def _check_shape(self, name, found, shape):
         try:
-            fits = torch.broadcast_shapes(value.shape, shape) == tuple(shape)
+            fits = torch.broadcast_shapes(found, shape) == tuple(shape)
         except RuntimeError:
             fits = False
         if not fits:
             raise RequestError(
-                f"{self.model.path}: '{name}' was given the shape {tuple(value.shape)}, expected one that broadcasts "
-                f"to {tuple(shape)}"
+                f"{self.model.path}: '{name}' was given the shape {tuple(found)}, expected one that broadcasts to "
+                f"{tuple(shape)}"
             )
-        return value
 
 
 def simulate(setup, changes=None, arrivals=None, dtype=torch.float64, device="cpu"):
@@ -144,7 +149,8 @@ def simulate(setup, changes=None, arrivals=None, dtype=torch.float64, device="cp
     weights = {event: weights for event, weights in brian.arriving(setup, arrivals).items() if weights.any()}
     neuron = Neuron(model, setup.dt_ms, tuple(weights), None, dtype, device)
     with torch.no_grad():
-        traces, spikes, state = neuron.run(neuron.parameters((setup.neurons,), values, check=False), weights, setup.steps)
+        parameters = neuron.parameters((setup.neurons,), values, check=False)
+        traces, spikes, state = neuron.run(parameters, weights, setup.steps)
     traces = {name: trace.cpu().numpy() for name, trace in traces.items()}
     time = np.arange(setup.steps)[:, None] * neuron.dt
     computed = model.compute(values | traces | {"t": time}, [n for n in setup.recorded if n in model.subexpressions])

@@ -52,15 +52,14 @@ def symbol(name):
 
 
 def symbolic(text, names):
-    """The sympy expression of a checked text, in SI units.
+    """The sympy expression of a checked text, in SI units; names as for `in_si`.
 
-    names: what it may read.  Raises ExpressionError where sympy or torch has no counterpart for a part of it.
+    Raises ExpressionError where sympy or torch has no counterpart for a part of it.
     """
     try:
-        found = str_to_sympy(text)
+        found = in_si(str_to_sympy(text), names)
     except SyntaxError as error:  # Brian2's word for whatever sympy says
         raise ExpressionError(f"torch cannot compute '{text}': {str(error).splitlines()[0]}") from None
-    found = in_si(found, names)
     for part in found.atoms(Application, Relational, BooleanAtom):
         if not names_in(part):
             raise ExpressionError(f"torch cannot compute '{text}': '{part}' is the same at all times; write its value")
@@ -72,9 +71,13 @@ def symbolic(text, names):
 
 
 def in_si(found, names):
-    """The same expression with its units as numbers; names: what else it may read."""
-    units = {s: sympy.Float(float(DEFAULT_UNITS[s.name])) for s in found.free_symbols if s.name not in names}
-    return found.xreplace(units)
+    """An expression with other symbols.
+
+    names: {name: its symbol, or a number} of variables; what is not among them is a unit, and becomes a number.
+    """
+    return found.xreplace(
+        {s: names[s.name] if s.name in names else sympy.Float(float(DEFAULT_UNITS[s.name])) for s in found.free_symbols}
+    )
 
 
 def names_in(found):
@@ -86,9 +89,9 @@ class Writer:
     """Writes a function of tensors.
 
     definitions: {name: expression} of subexpressions, in an order in which they can be computed; each is computed where
-    it is read.  once: the Writer of what reads nothing but `fixed` names.  dtype: of numbers made of comparisons.
-    Attributes: graph; hoisted, the nodes in the graph of `once` whose values this function takes as its argument `once`,
-    a tuple.
+    it is first read.  dtype: of numbers made of comparisons.  arguments: what the function takes, dictionaries or
+    tuples.  once: the Writer of what reads nothing but `fixed` names; its results come in the argument `once`.
+    Attributes: graph; hoisted, what was written to `once`, in the order in which it must come back.
     """
 
     def __init__(self, definitions, dtype, arguments=(), once=None, fixed=frozenset()):

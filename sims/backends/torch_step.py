@@ -64,10 +64,14 @@ def functions(model, dt, inputs, surrogate, dtype):
 class _Step:
     def __init__(self, model, dt, inputs, surrogate, dtype):
         self.model, self.dt, self.inputs, self.surrogate, self.dtype = model, sympy.Float(dt), inputs, surrogate, dtype
-        self.names = steps.dimensions(model)
-        self.definitions = {name: self._symbolic(e.expression, e.node) for name, e in model.subexpressions.items()}
-        fixed = set(model.parameters) - set(inputs)
-        for name, definition in self.definitions.items():
+        self.names = {name: symbol(name) for name in steps.dimensions(model)}
+        self.rights = {name: self._symbolic(e.expression, e.node) for name, e in model.states.items()}
+        self.linear = None if model.integration == "euler" else steps.linear(model)
+        self.definitions, fixed = {}, set(model.parameters) - set(inputs)
+        for name, equation in model.subexpressions.items():
+            self.definitions[name] = definition = self._symbolic(equation.expression, equation.node)
+            if definition.is_number:
+                self.names[name] = definition
             if names_in(definition) <= fixed:
                 fixed.add(name)
         self.once = Writer(self.definitions, dtype, ("values",))
@@ -85,13 +89,12 @@ class _Step:
             count = writer.read("state", COUNT)
             writer.assign("t", writer.call(operator.mul, count, float(self.dt)))
             state[COUNT] = writer.call(operator.add, count, 1.0)
-        updates = self._updates()
+        moved = self._moved()
         rested = free = None
         if model.refractory:
             rested, pause = writer.read("state", RESTED), self._symbolic(model.refractory)
             free = writer.call(operator.ge, rested, writer.value(sympy.floor(pause / self.dt + ROUNDING)))
-        new = {name: update() for name, update in updates.items()}
-        for name, value in new.items():
+        for name, value in moved.items():
             self._write(name, value, free)
         fired = spikes = None
         if model.threshold:
@@ -117,24 +120,20 @@ class _Step:
             once.assign(name, once.value(self._symbolic(start, self.model.states[name].node)))
         return tuple(once.value(symbol(name)) for name in self.model.states)
 
-    def _updates(self):
-        """{state: what writes its value after the step}; holds what is held over a step."""
-        model, value = self.model, self.writer.value
-        if model.integration == "euler":
-            right = {name: self._symbolic(e.expression, e.node) for name, e in model.states.items()}
-            return {name: lambda f=f, x=symbol(name): value(x + self.dt * f) for name, f in right.items()}
-        for equation in model.states.values():
-            self._symbolic(equation.expression, equation.node)
-        linear = steps.linear(model)
+    def _moved(self):
+        """{state: its value a step later}; holds what is held over a step."""
+        model, writer, linear = self.model, self.writer, self.linear
+        if linear is None:
+            return {name: writer.value(symbol(name) + self.dt * right) for name, right in self.rights.items()}
         for name in [name for name in self.definitions if name in linear.held]:
-            self.writer.hold(name)
+            writer.hold(name)
         forms = {
             name: (sympy.factor_terms(in_si(linear.slope[name], self.names)), in_si(linear.drive[name], self.names))
             for name in model.states
         }
         if model.integration == "exact":
-            self._check_exact(forms, linear.held)
-        return {name: lambda name=name: self._relaxed(symbol(name), *forms[name]) for name in forms}
+            self._check_exact(forms)
+        return {name: self._relaxed(symbol(name), *form) for name, form in forms.items()}
 
     def _relaxed(self, x, slope, drive):
         """x after a step of dx/dt = slope x + drive: rest + (x - rest) exp(slope dt), rest = -drive/slope."""
@@ -142,13 +141,13 @@ class _Step:
         if slope == 0:
             return writer.value(x + self.dt * drive)
         rest, decay = -drive / slope, sympy.exp(slope * self.dt)
-        if rest.is_number:
+        if rest.is_number or decay.is_number:
             return writer.value(rest + (x - rest) * decay)
         return writer.call(torch.lerp, *map(writer.value, (rest, x, decay)))
 
-    def _check_exact(self, forms, held):
+    def _check_exact(self, forms):
         for name, form in forms.items():
-            others = set().union(*map(names_in, form)) & {*self.model.states, *held, "t"}
+            others = set().union(*map(names_in, form)) & {*self.model.states, *self.linear.held, "t"}
             if others:
                 raise self.model.states[name].node.error(
                     f"torch solves exactly what relaxes on its own, but d{name}/dt reads {', '.join(sorted(others))}; "
@@ -175,7 +174,9 @@ class _Step:
         if not isinstance(tree, ast.Compare) or not isinstance(tree.ops[0], ast.Gt | ast.GtE | ast.Lt | ast.LtE):
             raise EquationError(f"{where}: a surrogate gradient needs one comparison such as v > v_threshold")
         sign = sign if isinstance(tree.ops[0], ast.Gt | ast.GtE) else -sign
-        distance = expression(ast.unparse(ast.BinOp(tree.left, ast.Sub(), tree.comparators[0])), self.names)
+        distance = expression(
+            ast.unparse(ast.BinOp(tree.left, ast.Sub(), tree.comparators[0])), steps.dimensions(self.model)
+        )
         scale = self.surrogate.scale
         if scale is None and distance.dimension is not volt.dim:
             unit = unit_name(distance.dimension)
