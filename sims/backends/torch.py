@@ -129,7 +129,9 @@ class Neuron:
             state, fired = self.step(state, parameters, given)
             spikes.append(fired)
         traces = {name: torch.stack(trace) for name, trace in traces.items()}
-        return traces, torch.stack(spikes) if self.model.threshold else None, state
+        if self.model.threshold is None:
+            return traces, None, state
+        return traces, torch.stack([fired.expand(parameters.shape) for fired in spikes]), state
 
     def _check_shape(self, name, found, shape):
         try:
@@ -151,13 +153,13 @@ def simulate(setup, changes=None, arrivals=None, dtype=torch.float64, device="cp
     with torch.no_grad():
         parameters = neuron.parameters((setup.neurons,), values, check=False)
         traces, spikes, state = neuron.run(parameters, weights, setup.steps)
-    traces = {name: trace.cpu().numpy() for name, trace in traces.items()}
+    traces, shape = {name: trace.cpu().numpy() for name, trace in traces.items()}, (setup.steps, setup.neurons)
     time = np.arange(setup.steps)[:, None] * neuron.dt
     computed = model.compute(values | traces | {"t": time}, [n for n in setup.recorded if n in model.subexpressions])
-    shape = (setup.steps, setup.neurons)
+    traces |= {name: np.broadcast_to(value, shape).copy() for name, value in computed.items()}
     step, which = np.nonzero(np.zeros(shape) if spikes is None else spikes.cpu().numpy())
     return setup.traces(
-        {name: np.broadcast_to((traces | computed)[name], shape) for name in setup.recorded},
+        {name: traces[name] for name in setup.recorded},
         {name: state[name].cpu().numpy() for name in model.states},
         step * neuron.dt,
         which,

@@ -6,7 +6,7 @@ the threshold, deliver input events in the file's order, reset what spiked.
 A spike is 1 or 0. Its derivative is a surrogate, that of the fast sigmoid of the distance to threshold (SuperSpike,
 Zenke & Ganguli 2018):
 
-    dz/dv = 1/(scale (α |x| + 1)²),   x = (v - θ)/scale         at `threshold: v > θ`
+    dz/dv = 1/(scale (α |x| + 1)²),   x = (v - θ)/scale         at `threshold: v > θ`, and 0 while refractory
 """
 
 import ast
@@ -65,8 +65,6 @@ class _Step:
     def __init__(self, model, dt, inputs, surrogate, dtype):
         self.model, self.dt, self.inputs, self.surrogate, self.dtype = model, sympy.Float(dt), inputs, surrogate, dtype
         self.names = {name: symbol(name) for name in steps.dimensions(model)}
-        self.rights = {name: self._symbolic(e.expression, e.node) for name, e in model.states.items()}
-        self.linear = None if model.integration == "euler" else steps.linear(model)
         self.definitions, fixed = {}, set(model.parameters) - set(inputs)
         for name, equation in model.subexpressions.items():
             self.definitions[name] = definition = self._symbolic(equation.expression, equation.node)
@@ -74,6 +72,8 @@ class _Step:
                 self.names[name] = definition
             if names_in(definition) <= fixed:
                 fixed.add(name)
+        self.rights = {name: self._symbolic(e.expression, e.node) for name, e in model.states.items()}
+        self.linear = None if model.integration == "euler" else steps.linear(model)
         self.once = Writer(self.definitions, dtype, ("values",))
         self.writer = Writer(self.definitions, dtype, ("state", "once", "inputs"), self.once, fixed)
 
@@ -157,13 +157,14 @@ class _Step:
     def _spikes(self, free):
         """(whether it fired, the same as a number with the surrogate's derivative)."""
         writer, threshold = self.writer, self.model.threshold
-        fired = writer.value(self._symbolic(threshold))
+        fired = crossed = writer.value(self._symbolic(threshold))
         if free is not None:
-            fired = writer.call(torch.logical_and, fired, free)
+            fired = writer.call(torch.logical_and, crossed, free)
         if self.surrogate is None:
             return fired, writer.graph.call_method("to", (fired, self.dtype))
         distance, scale = self._distance()
-        return fired, writer.call(spike, writer.value(distance / scale), fired, self.surrogate.slope)
+        spikes = writer.call(spike, writer.value(distance / scale), crossed, self.surrogate.slope)
+        return fired, spikes if free is None else writer.call(operator.mul, spikes, free)
 
     def _distance(self):
         """(distance above threshold, its scale) in SI units."""
@@ -234,13 +235,13 @@ def reads_time(model):
 
 
 class _Spike(torch.autograd.Function):
-    """1 where fired, else 0; the derivative with respect to the distance x is 1/(α|x| + 1)²."""
+    """1 where the threshold is crossed, else 0; the derivative with respect to the distance x is 1/(α|x| + 1)²."""
 
     @staticmethod
-    def forward(ctx, distance, fired, slope):
+    def forward(ctx, distance, crossed, slope):
         ctx.slope = slope
         ctx.save_for_backward(distance)
-        return fired.to(distance.dtype)
+        return crossed.to(distance.dtype)
 
     @staticmethod
     @once_differentiable
@@ -249,9 +250,9 @@ class _Spike(torch.autograd.Function):
         return grad / (ctx.slope * distance.abs() + 1) ** 2, None, None
 
 
-def spike(distance, fired, slope):
+def spike(distance, crossed, slope):
     """_Spike in a form that a graph can call."""
-    return _Spike.apply(distance, fired, slope)
+    return _Spike.apply(distance, crossed, slope)
 
 
 def reset(spikes, fired, new, old):

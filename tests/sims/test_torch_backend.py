@@ -20,7 +20,6 @@ from sims.mistakes import RequestError
 EQUATIONS = Path(__file__).resolve().parents[2] / "equations"
 MODELS = [equations.read(path) for path in sorted(EQUATIONS.glob("*.yaml"))]
 NEURONS = {model.path.name: model for model in MODELS if model.kind == "neuron"}
-MS = 1e-3
 
 
 def named(name):
@@ -106,6 +105,9 @@ VARIANTS = {
     "a reset to rest": f"extends: {SOMA}\nevents: {{spike: v = E_L}}\nparameters: {{t_refractory: 0.3*ms}}\n",
     "constants as equations": f"extends: {SOMA}\nequations: |\n  g_L = 9*nS : siemens\n  C = 20*ms*g_L : farad\n"
     "  E_L = -70*mV : volt\nparameters: {g_L: null, C: null, E_L: null}\n",
+    "a constant of a constant by Euler": f"extends: {NMDA}\nequations: |\n  eta = exp(-k) : 1\n  k = 1.2 : 1\n"
+    "parameters: {eta: null}\nintegration: euler\n",
+    "a threshold in time": f"extends: {SOMA}\nthreshold: t > 300*ms\nparameters: {{v_threshold: -60*mV}}\n",
     "a soma by Euler": f"extends: {SOMA}\nintegration: euler\n",
     "a soma solved exactly": f"extends: {SOMA}\nintegration: exact\n",
     "a dendrite by Euler": f"extends: {NMDA}\nintegration: euler\n",
@@ -262,6 +264,7 @@ def test_the_derivative_of_a_spike_is_the_surrogates(slope, scale):
         size = scale or 0.02
         expected = dv / (size * (slope * abs(v + 0.055) / size + 1) ** 2)
         assert found.item() == pytest.approx(expected, rel=1e-9)
+    assert torch.autograd.grad(spikes[first + 1], current)[0] == 0  # refractory
 
 
 @pytest.mark.parametrize("through", [False, True])
