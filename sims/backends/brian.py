@@ -102,7 +102,7 @@ class Setup:
         """Raise RequestError where an option has no meaning, EquationError where Brian2 cannot run the file."""
         model = self.model
         if model.kind != "neuron":
-            raise EquationError(f"{model.path}:1: Brian2 runs neurons here; this file is of the kind {model.kind}")
+            raise EquationError(f"{model.path}:1: only neurons run on their own; this file is of the kind {model.kind}")
         if not (np.isfinite(self.dt_ms) and SMALLEST_STEP_MS <= self.dt_ms <= LONGEST_MS):
             raise RequestError(f"--dt: found {self.dt_ms}, expected a step of {SMALLEST_STEP_MS} ms or more")
         if not (np.isfinite(self.duration_ms) and self.dt_ms <= self.duration_ms <= LONGEST_MS):

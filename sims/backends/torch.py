@@ -42,7 +42,7 @@ class Neuron:
 
     def __init__(self, model, dt_ms=0.1, inputs=None, surrogate=DEFAULT, dtype=torch.float64, device="cpu"):
         if model.kind != "neuron":
-            raise EquationError(f"{model.path}:1: torch runs neurons; this file is of the kind {model.kind}")
+            raise EquationError(f"{model.path}:1: only neurons run on their own; this file is of the kind {model.kind}")
         if not 0 < dt_ms < float("inf"):
             raise RequestError(f"dt_ms: found {dt_ms}, expected a number above 0")
         events = input_events(model)
