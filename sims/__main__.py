@@ -238,8 +238,8 @@ def simulate(
     ] = None,
     seed: Annotated[int, typer.Option(help="of a network's patterns and noise")] = 0,
 ):
-    """Simulate neurons of an equation file in Brian2 or torch; print how it ended in one line.  A network recalls the patterns
-    that its file describes, from their beginnings and with the weights of Hebb's rule."""
+    """Simulate neurons of an equation file in Brian2 or torch; print how it ended in one line.  A network recalls the
+    patterns that its file describes, from their beginnings and with the weights of Hebb's rule."""
     from sims import arrivals, equations, sealed
     from sims.backends import brian
 

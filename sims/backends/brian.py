@@ -84,10 +84,13 @@ class Setup:
 
     def arrays(self, arrivals):
         """{name: float64 array} of those TimedArrays, for Arrivals (None: none); errors as in Arrivals.check."""
+        return {weights_name(event): weights for event, weights in self.weights(arrivals).items()}
+
+    def weights(self, arrivals):
+        """{event: float64 [steps, neurons]} of Arrivals (None: none); errors as in Arrivals.check."""
         arrivals = (arrivals or Arrivals()).check(self.model, self.neurons)
         return {
-            weights_name(event): arrivals.weights(event, self.neurons, self.steps, self.dt_ms)
-            for event in input_events(self.model)
+            event: arrivals.weights(event, self.neurons, self.steps, self.dt_ms) for event in input_events(self.model)
         }
 
     def text(self):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sims.arrivals import input_events
-from sims.backends import brian, steps
+from sims.backends import steps
 from sims.backends.torch_step import COUNT, RESTED, Surrogate, functions, reads_time
 from sims.equations import EquationError
 from sims.mistakes import RequestError
@@ -148,7 +148,7 @@ class Neuron:
 def simulate(setup, changes=None, arrivals=None, dtype=torch.float64, device="cpu"):
     """Simulate once, without derivatives; arguments, result and errors as in `sims.backends.brian.simulate`."""
     model, values = setup.check().model, setup.values(changes)
-    weights = {event: weights for event, weights in brian.arriving(setup, arrivals).items() if weights.any()}
+    weights = {event: weights for event, weights in setup.weights(arrivals).items() if weights.any()}
     neuron = Neuron(model, setup.dt_ms, tuple(weights), None, dtype, device)
     with torch.no_grad():
         parameters = neuron.parameters((setup.neurons,), values, check=False)
