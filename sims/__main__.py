@@ -25,7 +25,7 @@ app.add_typer(neuronio_commands, name="neuronio")
 Cell = Annotated[str, typer.Option(help="morphology: stylised, cell1, or the path of a .asc or .swc file")]
 Equations = Annotated[Path, typer.Option(help="the cell's equation file")]
 InputFile = Annotated[Path, typer.Option(help="equation file of the input generator")]
-Backend = Annotated[str, typer.Option(help="simulator: cable or neuron")]
+Backend = Annotated[str, typer.Option(help="simulator: cable, neuron or brian")]
 Step = Annotated[float, typer.Option(help="time step, ms; 0 for NEURON's variable step")]
 Precision = Annotated[str | None, typer.Option(help="float64 or, on the cable solver, float32")]
 Tables = Annotated[

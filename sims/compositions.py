@@ -12,12 +12,11 @@ The result is an ordinary document with the lines' places kept, so all that take
 """
 
 import ast
-import copy
 from dataclasses import dataclass
 
 from sims import documents
 from sims.documents import DEFINITION, EQUATION, SEPARATOR, STATEMENT, Node
-from sims.expressions import RESERVED, ExpressionError, syntax_tree
+from sims.expressions import RESERVED, ExpressionError, renamed, syntax_tree
 
 LARGEST_COUNT = 50
 PART_KEYS = ("file", "count", "each")
@@ -119,19 +118,6 @@ def flattened(document, read_model):
     return Node({name: node for name, node in whole.items() if node is not None}, document.path, document.line)
 
 
-class _Renamed(ast.NodeTransformer):
-    """Variables by other names; functions and units keep theirs."""
-
-    def __init__(self, names):
-        self.names = names
-
-    def visit_Name(self, node):
-        return ast.Name(self.names.get(node.id, node.id), node.ctx)
-
-    def visit_Call(self, node):
-        return ast.Call(node.func, [self.visit(argument) for argument in node.args], node.keywords)
-
-
 class _Summed(ast.NodeTransformer):
     """sum(…) written out over the instances of the one part with a count that it names."""
 
@@ -154,7 +140,7 @@ class _Summed(ast.NodeTransformer):
             found = ", ".join(part.name for part in named) or "none"
             raise self.place.error(f"sum() adds over the instances of one part, found names of {found} in it")
         (part,) = named
-        terms = [_Renamed(part.of_instance(prefix)).visit(copy.deepcopy(argument)) for prefix in part.prefixes]
+        terms = [renamed(argument, part.of_instance(prefix)) for prefix in part.prefixes]
         total = terms[0]
         for term in terms[1:]:
             total = ast.BinOp(total, ast.Add(), term)
@@ -231,7 +217,7 @@ class _Writer:
     def _text(self, text, place, names):
         """An expression with its sums written out and its names those of an instance."""
         try:
-            tree = _Renamed(names).visit(_Summed(self.parts, place).visit(syntax_tree(text)))
+            tree = renamed(_Summed(self.parts, place).visit(syntax_tree(text)), names)
             found = ast.unparse(tree)
             syntax_tree(found)  # sums grow
         except ExpressionError as error:
@@ -253,7 +239,7 @@ def _value(entries, name):
 
 
 def _renamed(text, names):
-    return ast.unparse(_Renamed(names).visit(syntax_tree(text)))
+    return ast.unparse(renamed(syntax_tree(text), names))
 
 
 def _line(node, name, definition, right, unit):

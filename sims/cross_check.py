@@ -70,9 +70,9 @@ def compare(voltage, spikes, neuron_voltage, neuron_spikes):
     """Compare one trial of the shard with NEURON's.
 
     voltage, neuron_voltage: [ms], mV.  spikes, neuron_spikes: times, ms, ascending.
-    Returns {"quiet_ms": length of the stretch until 5 ms before the first spike of either, "largest_difference_mV":
-    in it, None where it is empty; "rms_capped_mV": of the difference over all, of voltages capped at -55 mV; "spikes",
-    "neuron_spikes": counts, "spikes_matched": pairs within 2 ms}.
+    Returns {"quiet_ms": length of the stretch until 5 ms before the first spike of either, "largest_difference_mV" and
+    "rms_difference_mV": in it, None where it is empty; "rms_capped_mV": of the difference over all, of voltages capped
+    at -55 mV; "spikes", "neuron_spikes": counts, "spikes_matched": pairs within 2 ms}.
     """
     first = min([*spikes, *neuron_spikes], default=np.inf)
     quiet = len(voltage) if first == np.inf else max(0, int(first) - BEFORE_SPIKE_MS)
@@ -81,7 +81,8 @@ def compare(voltage, spikes, neuron_voltage, neuron_spikes):
     return {
         "quiet_ms": quiet,
         "largest_difference_mV": float(difference.max()) if quiet else None,
-        "rms_capped_mV": float(np.sqrt(np.mean(capped**2))),
+        "rms_difference_mV": _rms(difference) if quiet else None,
+        "rms_capped_mV": _rms(capped),
         "spikes": len(spikes),
         "neuron_spikes": len(neuron_spikes),
         "spikes_matched": matched(spikes, neuron_spikes),
@@ -90,13 +91,19 @@ def compare(voltage, spikes, neuron_voltage, neuron_spikes):
 
 def total(trials):
     """The same figures over all trials, which are equally long."""
-    largest = [trial["largest_difference_mV"] for trial in trials if trial["quiet_ms"]]
+    quiet = [trial for trial in trials if trial["quiet_ms"]]
+    length = [trial["quiet_ms"] for trial in quiet]
     counts = ("quiet_ms", "spikes", "neuron_spikes", "spikes_matched")
     return {
-        "largest_difference_mV": max(largest, default=None),
-        "rms_capped_mV": float(np.sqrt(np.mean([trial["rms_capped_mV"] ** 2 for trial in trials]))),
+        "largest_difference_mV": max((trial["largest_difference_mV"] for trial in quiet), default=None),
+        "rms_difference_mV": _rms([trial["rms_difference_mV"] for trial in quiet], length) if quiet else None,
+        "rms_capped_mV": _rms([trial["rms_capped_mV"] for trial in trials]),
         **{name: sum(trial[name] for trial in trials) for name in counts},
     }
+
+
+def _rms(values, weights=None):
+    return float(np.sqrt(np.average(np.square(values), weights=weights)))
 
 
 def matched(times, others):

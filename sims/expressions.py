@@ -6,6 +6,7 @@ are accepted.
 """
 
 import ast
+import copy
 import warnings
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -162,6 +163,22 @@ def syntax_tree(text):
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         reason = getattr(error, "msg", None) or "nested too deeply"
         raise ExpressionError(f"'{_short(text)}' is not an expression: {reason}") from None
+
+
+def renamed(tree, names):
+    """A copy of a syntax tree with variables under other names, {old: new}; functions and units keep theirs."""
+    return _Renamed(names).visit(copy.deepcopy(tree))
+
+
+class _Renamed(ast.NodeTransformer):
+    def __init__(self, names):
+        self.names = names
+
+    def visit_Name(self, node):
+        return ast.Name(self.names.get(node.id, node.id), node.ctx)
+
+    def visit_Call(self, node):
+        return ast.Call(node.func, [self.visit(argument) for argument in node.args], node.keywords)
 
 
 def _number(node):

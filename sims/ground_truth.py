@@ -19,7 +19,7 @@ from sims.equations import content_digest
 from sims.mistakes import RequestError
 from sims.stimuli import l5
 
-BACKENDS = ("cable", "neuron")
+BACKENDS = ("cable", "neuron", "brian")
 PRECISIONS = ("float64", "float32")
 SMALLEST_STEP_MS = 1e-4
 LARGEST_TIME_MS = 65_535  # event times are uint16
@@ -51,17 +51,24 @@ class Setup:
             raise RequestError(f"--precision: found '{self.precision}', expected one of: {', '.join(PRECISIONS)}")
         if not (np.isfinite(self.dt) and 0 <= self.dt <= 1):
             raise RequestError(f"--dt: found {self.dt}, expected a step of at most 1 ms, or 0 for a variable one")
-        if self.backend == "neuron":
+        if self.backend != "neuron" and self.dt < SMALLEST_STEP_MS:
+            raise RequestError(
+                f"--dt: found {self.dt}, expected a fixed step from {SMALLEST_STEP_MS} to 1 ms; "
+                "only --backend neuron has a variable one"
+            )
+        if self.backend != "cable":
             if self.precision != "float64":
-                raise RequestError(f"--precision: found '{self.precision}', but NEURON computes in float64 only")
+                name = {"neuron": "NEURON", "brian": "Brian2"}[self.backend]
+                raise RequestError(f"--precision: found '{self.precision}', but {name} computes in float64 only")
             if self.tables or self.simd:
-                raise RequestError("--tables and --simd: found with --backend neuron; only the cable solver has them")
-        else:
-            if self.dt < SMALLEST_STEP_MS:
                 raise RequestError(
-                    f"--dt: found {self.dt}, expected a fixed step from {SMALLEST_STEP_MS} to 1 ms; "
-                    "only --backend neuron has a variable one"
+                    f"--tables and --simd: found with --backend {self.backend}; only the cable solver has them"
                 )
+            if self.backend == "brian":
+                from sims.backends import brian_cell
+
+                brian_cell.check_step(self.dt)
+        else:
             if self.tables and self.precision != "float32":
                 raise RequestError("--tables: found with --precision float64, which computes every rate")
             if self.simd is not None:
@@ -87,6 +94,10 @@ class Simulator:
             from sims.backends.neuron import NeuronCell
 
             self.live, self.lanes = NeuronCell(*parts, setup.dt or None), 1
+        elif setup.backend == "brian":
+            from sims.backends.brian_cell import BrianCell
+
+            self.live, self.lanes = BrianCell(*parts, setup.dt), 1
         else:
             from sims.backends.cable import CableCell
 

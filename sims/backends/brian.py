@@ -7,6 +7,7 @@ Brian2's schedule is the order of a step: integrate, threshold, events (its slot
 """
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -129,7 +130,7 @@ class Setup:
         for name in self.varied:
             if name not in model.parameters:
                 raise RequestError(f"{model.path}: has no parameter '{name}' to vary")
-        _check_names(model)
+        check_names(model)
         return self
 
     @cached_property
@@ -206,10 +207,13 @@ def text(setup):
         equations="\n".join(lines),
         method=model.integration,  # Brian2's names
         threshold=model.threshold and model.threshold.text,
-        reset=model.threshold and "\n".join(f"{s.name} {s.operator} {s.expression.text}" for s in model.events[SPIKE]),
+        reset=model.threshold and "\n".join(" ".join(statement) for statement in _statements(model, SPIKE)),
         refractory=model.refractory and model.refractory.text,
         starts={name: start.text for name, start in steps.starts(model).items()},
-        events={name: _delivery(name, model.events[name]) for name in input_events(model)},
+        events={
+            name: delivery(_statements(model, name), f"{weights_name(name)}(t, i)", name)
+            for name in input_events(model)
+        },
     )
 
 
@@ -224,12 +228,19 @@ def weights_name(event):
     return f"weights_of_{event}"
 
 
-def _delivery(event, body):
-    """The code that delivers an event: w events of weight 1, all at once."""
+def _statements(model, event):
+    return [(s.name, s.operator, s.expression.text) for s in model.events[event]]
+
+
+def delivery(body, arriving, event):
+    """The code that delivers an event: w events of weight 1, all at once.
+
+    body: a list of (variable, operator, expression).  arriving: code for w.
+    """
     weight = f"_arrived_{event}"
-    lines = [f"{weight} = {weights_name(event)}(t, i)"]
-    for statement in body:
-        name, right = statement.name, f"({statement.expression.text})"
+    lines = [f"{weight} = {arriving}"]
+    for name, operator, right in body:
+        right = f"({right})"
         lines.append(
             {
                 "+=": f"{name} += {weight}*{right}",
@@ -237,12 +248,13 @@ def _delivery(event, body):
                 "*=": f"{name} *= {right}**{weight}",
                 "/=": f"{name} /= {right}**{weight}",
                 "=": f"{name} = int({weight} != 0)*{right} + int({weight} == 0)*{name}",
-            }[statement.operator]
+            }[operator]
         )
     return "\n".join(lines)
 
 
-def _check_names(model):
+def check_names(model):
+    """Raise EquationError where a name means something else to Brian2 or to C++."""
     for entry in (*model.states.values(), *model.subexpressions.values(), *model.parameters.values()):
         name = entry.name
         try:
@@ -263,21 +275,9 @@ class Built:
 
     def __init__(self, setup, words, values, arrays):
         self.setup = setup
-        try:
+        with refusing(lambda cause: refused(setup.model, cause)):
             self._build(words, values, arrays)
             self.network.run(setup.duration_ms * ms, namespace={})
-        except (
-            BrianEquationError,
-            BrianObjectException,
-            DimensionMismatchError,
-            NotImplementedError,
-            SyntaxError,
-            UnsupportedEquationsException,
-        ) as error:
-            cause = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            raise refused(setup.model, str(cause)) from None
 
     def _build(self, words, values, arrays):
         setup, step = self.setup, self.setup.dt_ms * ms
@@ -315,14 +315,38 @@ class Built:
             self.network.add(self.spike_monitor)
 
 
+@contextmanager
+def refusing(refused):
+    """Raise what `refused` makes of Brian2's words where it refuses something."""
+    try:
+        yield
+    except (
+        BrianEquationError,
+        BrianObjectException,
+        DimensionMismatchError,
+        NotImplementedError,
+        SyntaxError,
+        UnsupportedEquationsException,
+    ) as error:
+        cause = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise refused(str(cause)) from None
+
+
 def refused(model, cause):
     """The EquationError for a complaint of Brian2's or a compiler's: at the first equation whose name is in it."""
-    cause = " ".join(cause.split())[:400]
     entries = {**model.parameters, **model.subexpressions, **model.states}
+    return located({name: entry.node for name, entry in entries.items()}, model.path, cause)
+
+
+def located(places, path, cause):
+    """As `refused`.  places: {name: Node}.  path: of the file to name where no name is in the complaint."""
+    cause = " ".join(cause.split())[:400]
     for name in re.findall(r"[A-Za-z_]\w*", cause):
-        if name in entries:
-            return entries[name].node.error(f"Brian2 cannot run the equation of '{name}': {cause}")
-    return EquationError(f"{model.path}:1: Brian2 cannot run this file: {cause}")
+        if name in places:
+            return places[name].error(f"Brian2 cannot run the equation of '{name}': {cause}")
+    return EquationError(f"{path}:1: Brian2 cannot run this file: {cause}")
 
 
 def simulate(setup, changes=None, arrivals=None, device="runtime", target="numpy"):

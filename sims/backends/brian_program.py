@@ -52,12 +52,7 @@ class Program:
         self.setup, self.device, self.words = setup.check(), device, setup.text()
         setup.values()
         self.folder = (cache or cache_folder() / "brian") / f"{setup.model.path.stem}_{device}_{self._key()}"
-        if not (self.folder / OUTPUT).is_file():
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.folder.with_suffix(".lock"), "w") as lock:  # the lock goes with the process that holds it
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                if not (self.folder / OUTPUT).is_file():
-                    self._compile()
+        once(self.folder, self._compile)
         self.output = json.loads((self.folder / OUTPUT).read_text())
 
     def evaluate(self, candidates, arrivals=None, workers=1, bounded=False, progress=None, shared=None):
@@ -109,20 +104,17 @@ class Program:
 
     def _files(self, stack, arrays):
         """{the program's name of an array: open file in memory} of those that are not zero, which is what it holds."""
-        return {f"{n}.values": stack.enter_context(_in_memory(array)) for n, array in arrays.items() if array.any()}
+        return {f"{n}.values": stack.enter_context(in_memory(array)) for n, array in arrays.items() if array.any()}
 
     def _run(self, runs, values, files):
         with ExitStack() as stack:
-            files = dict(files)
-            numbers = {f"{brian.GROUP}.{name}": value for name, value in values.items()}
-            for name, value in list(numbers.items()):
-                if np.ndim(value):
-                    files[name] = stack.enter_context(_in_memory(np.asarray(numbers.pop(name), float)))
-            arguments = [f"{name}={float(value)!r}" for name, value in numbers.items()]
-            arguments += [f"{name}=/proc/self/fd/{file}" for name, file in files.items()]
+            given, own = arguments(stack, brian.GROUP, values)
+            given += [f"{name}=/proc/self/fd/{file}" for name, file in files.items()]
             results = Path(stack.enter_context(tempfile.TemporaryDirectory())) if self.device == "cuda" else None
             written = runs.run(
-                [self.folder / "main", "--results_dir", f"{results}/", *arguments], self.folder, tuple(files.values())
+                [self.folder / "main", "--results_dir", f"{results}/", *given],
+                self.folder,
+                (*own, *files.values()),
             )
             if results is not None:
                 written = b"".join((results / name).read_bytes() for name in self.output["files"])
@@ -148,32 +140,24 @@ class Program:
             np.frombuffer(written, np.int32, spikes, offset=8 * doubles + 8 * spikes),
         )
 
-    def _compile(self):
-        """Write the program, compile it, and put its folder in its place."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=self.folder.parent) as temporary:
-            folder = Path(temporary)
-            names = self._write(folder)
-            _make(folder, self.setup.model)
-            kept = folder / "kept"
-            kept.mkdir()
-            for name in ("main", "static_arrays"):
-                shutil.move(folder / name, kept / name)
-            # A run loads this file of zeros before it takes its inputs: as a hole it costs no disk.
-            for name in self.setup.shapes:
-                file = next((kept / "static_arrays").glob(f"*{name}_values"))
-                size = file.stat().st_size
-                os.truncate(file, 0)
-                os.truncate(file, size)
-            (kept / OUTPUT).write_text(json.dumps({"files": names}))
-            os.replace(kept, self.folder)
+    def _compile(self, folder):
+        """Write the program and compile it; returns the content of its OUTPUT."""
+        names = self._write(folder)
+        make(folder, lambda cause: brian.refused(self.setup.model, cause))
+        # A run loads this file of zeros before it takes its inputs: as a hole it costs no disk.
+        for name in self.setup.shapes:
+            file = next((folder / "static_arrays").glob(f"*{name}_values"))
+            size = file.stat().st_size
+            os.truncate(file, 0)
+            os.truncate(file, size)
+        return {"files": names}
 
     def _write(self, folder):
         """Have Brian2 write the program's source; returns the files of its results that hold what is wanted."""
-        _check_compiler(self.device)
+        check_compiler(self.device)
         setup = self.setup
         arrays = {name: np.zeros(shape) for name, shape in setup.shapes.items()}
-        with _standalone(DEVICES[self.device], folder) as device:
+        with standalone(DEVICES[self.device], folder) as device:
             built = setup.build(self.words, setup.values(), arrays)
             wanted = [built.state_monitor.variables[name] for name in setup.recorded]
             wanted += [built.group.variables[name] for name in setup.model.states]
@@ -184,6 +168,41 @@ class Program:
                 device.insert_code("before_end", _output(device, wanted))
             device.build(directory=str(folder), compile=False, run=False)
             return [device.get_array_filename(variable) for variable in wanted]
+
+
+def once(folder, compile):
+    """Have a program in its folder of the cache; of the processes that want it at the same time, one compiles it.
+
+    compile: called with an empty folder, in which it puts `main` and `static_arrays`; returns plain data, which OUTPUT
+    then holds.
+    """
+    if (folder / OUTPUT).is_file():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_suffix(".lock"), "w") as lock:  # the lock goes with the process that holds it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / OUTPUT).is_file():
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            output = compile(Path(temporary))
+            kept = Path(temporary) / "kept"
+            kept.mkdir()
+            for name in ("main", "static_arrays"):
+                shutil.move(Path(temporary) / name, kept / name)
+            (kept / OUTPUT).write_text(json.dumps(output))
+            os.replace(kept, folder)
+
+
+def arguments(stack, group, values):
+    """What sets a group's variables in a run: (command-line arguments, descriptors of the files that they name).
+
+    stack: an ExitStack, with which the files in memory close.  values: {variable: SI number, or array}.
+    """
+    files = {name: stack.enter_context(in_memory(np.asarray(x, float))) for name, x in values.items() if np.ndim(x)}
+    found = [f"{group}.{name}={float(value)!r}" for name, value in values.items() if name not in files]
+    found += [f"{group}.{name}=/proc/self/fd/{file}" for name, file in files.items()]
+    return found, tuple(files.values())
 
 
 class _Runs:
@@ -229,7 +248,7 @@ class _Runs:
 
 
 @contextmanager
-def _in_memory(array):
+def in_memory(array):
     """The descriptor of a file in memory that holds an array."""
     descriptor = os.memfd_create("array")
     try:
@@ -256,7 +275,7 @@ def _output(device, variables):
 
 
 @contextmanager
-def _standalone(name, folder):
+def standalone(name, folder):
     """A fresh standalone device of Brian2's, set for as long as it writes a program into a folder."""
     if name == "cuda_standalone":
         import brian2cuda  # noqa: F401  registers the device and its preferences
@@ -333,7 +352,7 @@ def _cuda_identity():
     return [version, *(gpu_capabilities() or [str(COMPUTE_CAPABILITY)])]
 
 
-def _check_compiler(device):
+def check_compiler(device):
     compiler()
     if shutil.which("make") is None:
         raise BackendError("make is needed to compile Brian2's programs, and was not found; install make")
@@ -344,10 +363,10 @@ def _check_compiler(device):
             raise BackendError("--device cuda needs NVIDIA's compiler nvcc, which was not found on the PATH")
 
 
-def _make(folder, model):
-    """Compile a program.  Raises EquationError with the compiler's first complaints."""
+def make(folder, refused):
+    """Compile a program.  refused: makes an EquationError of the compiler's first complaints."""
     cores = len(os.sched_getaffinity(0))
     run = subprocess.run(["make", f"-j{cores}", f"CXX={compiler()}"], cwd=folder, capture_output=True, text=True)
     if run.returncode != 0 or not (folder / "main").is_file():
         complaints = [line for line in run.stderr.splitlines() if "error" in line] or run.stderr.splitlines()[-3:]
-        raise brian.refused(model, "it does not compile: " + "; ".join(complaints[:3]))
+        raise refused("it does not compile: " + "; ".join(complaints[:3]))

@@ -16,8 +16,15 @@ import sympy
 from brian2.core.namespace import DEFAULT_UNITS
 from brian2.parsing.sympytools import str_to_sympy
 
-from sims.backends.mechanisms import linear_form, names_in, slope_of, slope_tree, with_slope
-from sims.equations import IONIC_CURRENTS, SURROUNDINGS, EquationError
+from sims.backends.mechanisms import (
+    linear_form,
+    names_in,
+    refuse_calcium_without_shell,
+    slope_of,
+    slope_tree,
+    with_slope,
+)
+from sims.equations import IONIC_CURRENTS, SURROUNDINGS
 from sims.expressions import CodeRenderer, ExpressionError, cable_unit, cable_units, evaluate
 
 TEMPLATE = Path(__file__).with_name("cable.cpp.jinja")
@@ -500,10 +507,10 @@ class Program:
 
     def _add(self, name, segments, mechanisms, placements):
         """A region and its parts; the shell first, since what reads calcium reads the new one."""
+        refuse_calcium_without_shell(self.cell, name)
         mechanisms.sort(key=lambda n: self.cell.mechanisms[n].kind != "shell")
         given, made, shell = {"v": self.cell.v_init}, [], None
         for mechanism in mechanisms:
-            self._refuse_without_shell(name, mechanism, shell)
             part = Part(self, len(self.regions), mechanism, placements[mechanism], segments)
             self.parts.append(part)
             made.append(part.index)
@@ -516,16 +523,6 @@ class Program:
             else:
                 part.start(**given)
         self.regions.append(Region(name, segments, made, shell))
-
-    def _refuse_without_shell(self, region, mechanism, shell):
-        model = self.cell.mechanisms[mechanism]
-        equations = (*model.states.values(), *model.subexpressions.values())
-        reads = set().union(*(e.expression.names for e in equations)) & {"Ca_i", "E_Ca"}
-        if reads and shell is None and model.kind != "shell":
-            raise EquationError(
-                f"{self.cell.path}:1: '{mechanism}' in region '{region}' reads {' and '.join(sorted(reads))}, "
-                "but the region has no calcium shell"
-            )
 
     def constant(self, key, value):
         """The C++ name of a number that all compartments share; the same key asks for the same number."""

@@ -9,6 +9,7 @@ import ast
 import sympy
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 
+from sims.equations import EquationError
 from sims.expressions import expression
 
 V = sympy.Symbol("v", real=True)
@@ -18,6 +19,21 @@ def names_in(tree):
     """The variables, units and constants in a syntax tree; functions do not count."""
     functions = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in functions}
+
+
+def refuse_calcium_without_shell(cell, region):
+    """Raise EquationError where a mechanism of a Cell's region reads calcium and the region has no shell to keep it."""
+    models = {name: cell.mechanisms[name] for name in cell.regions[region].mechanisms}
+    if any(model.kind == "shell" for model in models.values()):
+        return
+    for name, model in models.items():
+        equations = (*model.states.values(), *model.subexpressions.values())
+        reads = set().union(*(e.expression.names for e in equations)) & {"Ca_i", "E_Ca"}
+        if reads:
+            raise EquationError(
+                f"{cell.path}:1: '{name}' in region '{region}' reads {' and '.join(sorted(reads))}, "
+                "but the region has no calcium shell"
+            )
 
 
 def linear_form(equation, dimensions, simulator):

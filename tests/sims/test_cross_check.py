@@ -117,16 +117,18 @@ def test_a_comparison_counts_what_it_says():
     voltage[60], neuron[60] = 20, -55
     found = cross_check.compare(voltage, np.array([60.0, 70, 90]), neuron, np.array([62.0, 72.1, 91]))
     assert found["quiet_ms"] == 55 and found["largest_difference_mV"] == 0.5
+    assert found["rms_difference_mV"] == pytest.approx(0.5 / np.sqrt(55))
     assert found["rms_capped_mV"] == pytest.approx(0.05)
     assert (found["spikes"], found["neuron_spikes"], found["spikes_matched"]) == (3, 3, 2)
 
 
 def test_a_spike_at_the_start_leaves_nothing_to_lay_over_each_other():
     early = cross_check.compare(np.zeros(10), np.array([3.0]), np.ones(10), np.array([]))
-    assert early["quiet_ms"] == 0 and early["largest_difference_mV"] is None
+    assert early["quiet_ms"] == 0 and early["largest_difference_mV"] is early["rms_difference_mV"] is None
     quiet = cross_check.compare(np.zeros(10), np.array([]), np.ones(10), np.array([]))
-    assert cross_check.total([early, quiet])["largest_difference_mV"] == 1
-    assert cross_check.total([early])["largest_difference_mV"] is None
+    both, none = cross_check.total([early, quiet]), cross_check.total([early])
+    assert both["largest_difference_mV"] == both["rms_difference_mV"] == 1
+    assert none["largest_difference_mV"] is none["rms_difference_mV"] is None
 
 
 @pytest.mark.parametrize(
