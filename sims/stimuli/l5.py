@@ -121,24 +121,37 @@ def draw(inputs, segments, milliseconds, seed, simulation):
     Returns (event_time uint16 [events], ms from 1, event_channel uint16 [events]), sorted by time, then channel.
     Raises EquationError where the file's rate is negative or too high, or its probability falls as the rate grows.
     """
-    value = inputs.model.values()
-    rng = stream(seed, "l5 inputs", simulation)
-    hold, width = (_jittered(rng, choices, value["jitter"] * 1e3) for choices in (inputs.hold, inputs.smoothing))
-    region, length = segments.region[segments.dendritic], segments.length[segments.dendritic] * 1e-6
-    channels = np.uint32(2 * len(length))
-    cells = []
-    for tree in TREES:
-        rng = stream(seed, f"l5 inputs of the {tree} tree", simulation)
-        here = np.flatnonzero(region == tree)
-        rate = _held_rates(rng, inputs, tree, length[here], -(-milliseconds // hold))
-        time, channel = _spikes(rng, inputs, rate, hold, _kernel(width, value["taps"]), milliseconds)
-        cells.append(time * channels + np.concatenate([here, len(length) + here])[channel])
+    channels, cells = np.uint32(2 * len(segments.dendritic)), []
+    for rng, where, rate, hold, kernel in held_rates(inputs, segments, milliseconds, seed, simulation):
+        time, channel = _spikes(rng, inputs, rate, hold, kernel, milliseconds)
+        cells.append(time * channels + where[channel])
     # Sorting is fastest in 32 bits, which hold every 16-bit time and channel.
     cell = np.sort(np.concatenate(cells).astype(np.uint32))
     cell = cell[np.searchsorted(cell, channels) :]  # from bin 1
     cell = cell[np.diff(cell, prepend=np.uint32(0)) > 0]
     time = cell // channels
     return time.astype(np.uint16), (cell - time * channels).astype(np.uint16)
+
+
+def held_rates(inputs, segments, milliseconds, seed, simulation):
+    """What the two trees' channels hold before smoothing; arguments and errors as for `draw`.
+
+    Yields for each tree its random stream, from which the spikes are still to be drawn; its channels, int; their rates
+    [channels, pieces], Hz; how long each holds, ms; and the kernel [odd] of sum 1 that smooths them, a tap a ms.
+    """
+    value = inputs.model.values()
+    rng = stream(seed, "l5 inputs", simulation)
+    hold, width = (_jittered(rng, choices, value["jitter"] * 1e3) for choices in (inputs.hold, inputs.smoothing))
+    region, length = segments.region[segments.dendritic], segments.length[segments.dendritic] * 1e-6
+    for tree in TREES:
+        rng = stream(seed, f"l5 inputs of the {tree} tree", simulation)
+        here = np.flatnonzero(region == tree)
+        rate = _held_rates(rng, inputs, tree, length[here], -(-milliseconds // hold))
+        if not (rate.min(initial=0) >= 0 and rate.max(initial=0) <= RATES[-1]):
+            raise inputs.model.subexpressions["rate"].node.error(
+                f"rates reach from {rate.min():g} to {rate.max():g} Hz; expected none below 0 or above {RATES[-1]:g} Hz"
+            )
+        yield rng, np.concatenate([here, len(length) + here]), rate, hold, _kernel(width, value["taps"])
 
 
 def _durations(name, node):
@@ -250,15 +263,11 @@ def _spikes(rng, inputs, rate, hold, kernel, milliseconds):
 
 def _checked(inputs, rate):
     """[channels]: where Thinning has the bounds for each channel's highest rate.  Raises EquationError as `draw`."""
-    highest, equation = rate.max(axis=1), inputs.model.subexpressions
-    if not (rate.min(initial=0) >= 0 and highest.max(initial=0) <= RATES[-1]):
-        raise equation["rate"].node.error(
-            f"rates reach from {rate.min():g} to {highest.max():g} Hz; expected none below 0 or above {RATES[-1]:g} Hz"
-        )
+    highest = rate.max(axis=1)
     found = np.searchsorted(RATES[1:], highest)
     falls = inputs.thinning.falls
     if falls is not None and found.max(initial=0) + 1 >= falls:
-        raise equation["probability"].node.error(
+        raise inputs.model.subexpressions["probability"].node.error(
             f"the probability of a spike falls as the rate passes {RATES[falls]:.3g} Hz, and rates reach"
             f" {highest.max():.3g} Hz; expected one that never falls as the rate grows"
         )
