@@ -543,9 +543,13 @@ def test_what_cuda_programs_need_is_named_where_it_is_missing(monkeypatch, tmp_p
 
 def test_a_cuda_programs_key_knows_the_gpu(monkeypatch, tmp_path):
     """A cache may serve machines with other GPUs."""
-    monkeypatch.setattr(
-        Program, "_compile", lambda self: (self.folder.mkdir(), (self.folder / "program.json").write_text("{}"))
-    )
+
+    def compiled(self, folder):
+        for name in ("main", "static_arrays"):
+            (folder / name).touch()
+        return {}
+
+    monkeypatch.setattr(Program, "_compile", compiled)
     setup, folders = Setup(model("dendrite_nmda"), duration_ms=1), set()
     for capabilities in ([], ["8.6"], ["9.0"]):
         monkeypatch.setattr(brian_program, "gpu_capabilities", lambda found=capabilities: found)
