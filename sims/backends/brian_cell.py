@@ -1,8 +1,7 @@
 """A layer-5 cell in Brian2: a SpatialNeuron with NEURON's compartments (sims/backends/brian_tree.py) and NEURON's step
 (brian_membrane.py), as a compiled program or, slowly, in this process.
 
-What is left between this and NEURON at the same fixed step is rounding, the 1e-6 of brian_tree, and the slope dI/dv,
-which NEURON may take from a finite difference and Brian2 here from the derivative.
+What is left between this and NEURON at the same fixed step is rounding and the 1 Ω of brian_tree.
 
 A program is keyed by the equations' text, the step and how the compartments hang together. Densities, areas and all
 other numbers are arguments of a run, which lasts as long as events come: for every millisecond it reads from its

@@ -53,6 +53,7 @@ class Membrane:
         # Calcium comes first: the shell advances before what reads it.
         self.parts = sorted((_Part(cell, name) for name in cell.mechanisms), key=lambda p: p.model.kind != "shell")
         self.places = {}
+        taken = {*OWN, *cell.reversal_potentials, *(f"{name}_present" for name in cell.mechanisms)}
         for part in self.parts:
             for entry in part.entries:
                 name = part.names[entry.name]
@@ -60,7 +61,7 @@ class Membrane:
                     raise entry.node.error(
                         f"Brian2 cannot run this: '{entry.name}' ends as names in synapses do; choose another name"
                     )
-                if name in {*self.places, *OWN, *cell.reversal_potentials}:
+                if name in self.places or name in taken:
                     raise entry.node.error(
                         f"Brian2 cannot run this cell: '{entry.name}' of '{part.name}' becomes {name}, and there is "
                         "another of that name; call the mechanism something else"

@@ -8,7 +8,7 @@ Here every section of Brian2's is given NEURON's numbers (sims/cells/cable_tree.
 * a row goes on until its compartment branches or ends in a node without area, which becomes the section's end;
 * between neighbours in a row, half of the resistance lies on either side of their border: only the sum matters;
 * where branches grow from the middle of a compartment, as all do from the soma's, the section ends in that middle. As
-  in Brian2's own Soma, a resistance of 1 Ω stands for none: it is 1e-6 and less of a dendrite's.
+  in Brian2's own Soma, a resistance of 1 Ω stands for none: it is 1e-5 and less of a dendrite's.
 * a node without area beside such branches becomes a compartment of 1e-6 µm².
 
 Resistivities may differ between regions, and Brian2 has one: it is 1 Ω m, and the conductances contain the true one.
