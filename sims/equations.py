@@ -113,6 +113,20 @@ class Statement:
     operator: str
     expression: Expression
 
+    def after(self, value, right):
+        """What becomes of the variable's value; right: the expression's.  Both may be numbers, arrays or symbols."""
+        match self.operator:
+            case "=":
+                return right
+            case "+=":
+                return value + right
+            case "-=":
+                return value - right
+            case "*=":
+                return value * right
+            case "/=":
+                return value / right
+
 
 @dataclass(frozen=True)
 class Model:
@@ -149,6 +163,12 @@ class Model:
             if equation.expression.names <= constant | set(self.parameters):
                 constant.add(name)
         return constant
+
+    @cached_property
+    def dimensions(self):
+        """{name: Dimension} of all that the equations may read."""
+        found = SURROUNDINGS[self.kind] | {name: p.value.dimension for name, p in self.parameters.items()}
+        return found | {e.name: e.dimension for e in (*self.states.values(), *self.subexpressions.values())}
 
     @cached_property
     def names_read(self):

@@ -13,7 +13,6 @@ once, from the values that all had before the step.
 import numpy as np
 
 from sims.backends.mechanisms import linear_form
-from sims.equations import SURROUNDINGS
 from sims.mistakes import Mistake
 
 SCHEMES = ("exponential_euler", "euler")
@@ -40,10 +39,8 @@ class Integrator:
         self.model, self.dt = model, dt
         self.moving = [name for name in model.states if name not in held]
         if self.scheme == "exponential_euler":
-            dimensions = SURROUNDINGS["neuron"] | {name: p.value.dimension for name, p in model.parameters.items()}
-            dimensions |= {e.name: e.dimension for e in (*model.states.values(), *model.subexpressions.values())}
             self.forms = {
-                name: linear_form(model.states[name], dimensions, "exponential Euler") for name in self.moving
+                name: linear_form(model.states[name], model.dimensions, "exponential Euler") for name in self.moving
             }
 
     def step(self, values):

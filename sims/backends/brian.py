@@ -23,6 +23,7 @@ from brian2 import (
     ms,
     prefs,
 )
+from brian2 import seed as seed_brian
 from brian2.core.base import BrianObjectException
 from brian2.equations.equations import EquationError as BrianEquationError
 from brian2.stateupdaters.base import UnsupportedEquationsException
@@ -98,9 +99,8 @@ class Setup:
         """The Text of the model."""
         return text(self)
 
-    def build(self, words, values, arrays):
-        """Brian2's objects, run on the active device; arguments and errors as of Built."""
-        return Built(self, words, values, arrays)
+    def extend(self, built, arrays):
+        """Add to Built's network what a simulation has besides neurons: nothing here.  arrays: as given to Built."""
 
     def check(self):
         """Raise RequestError where an option has no meaning, EquationError where Brian2 cannot run the file."""
@@ -269,7 +269,8 @@ class Built:
     """Brian2's objects on the active device, run there; a standalone device only writes the run down.
 
     setup: a checked Setup.  words: its Text.  values: {parameter: SI}.  arrays: {name: array} of Setup.arrays.
-    Attributes: group, network, state_monitor and spike_monitor (None where there is nothing to record).
+    Attributes: group, network, arrays ({name: TimedArray}); state_monitor and spike_monitor, None where there is
+    nothing to record.
     Raises EquationError, with Brian2's own words, where it refuses.
     """
 
@@ -313,6 +314,24 @@ class Built:
         if words.threshold:
             self.spike_monitor = SpikeMonitor(group, name="spikes")
             self.network.add(self.spike_monitor)
+        setup.extend(self, arrays)
+
+
+@contextmanager
+def in_process(target="numpy", seed=None):
+    """Run Brian2 in this process, and leave its preferences and NumPy's own random stream, from which it draws, alone.
+
+    target: numpy or cython.  seed: of its random numbers, where there are any.
+    """
+    before, state = prefs.codegen.target, np.random.get_state()
+    prefs.codegen.target = target
+    try:
+        if seed is not None:
+            seed_brian(seed)
+        yield
+    finally:
+        prefs.codegen.target = before
+        np.random.set_state(state)
 
 
 @contextmanager
@@ -366,14 +385,10 @@ def simulate(setup, changes=None, arrivals=None, device="runtime", target="numpy
     return run(setup, words, setup.values(changes), setup.arrays(arrivals), target)
 
 
-def run(setup, words, values, arrays, target="numpy"):
-    """Traces of one simulation in this process; arguments as of Built."""
-    before = prefs.codegen.target
-    prefs.codegen.target = target
-    try:
-        built = setup.build(words, values, arrays)
-    finally:
-        prefs.codegen.target = before
+def run(setup, words, values, arrays, target="numpy", seed=None):
+    """Traces of one simulation in this process; arguments as of Built and `in_process`."""
+    with in_process(target, seed):
+        built = Built(setup, words, values, arrays)
     traces, spikes = built.state_monitor, built.spike_monitor
     return setup.traces(
         {name: np.array(getattr(traces, f"{name}_")).T for name in setup.recorded},

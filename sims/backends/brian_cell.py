@@ -18,11 +18,11 @@ from pathlib import Path
 
 import brian2
 import numpy as np
-from brian2 import Equations, Network, NetworkOperation, SpatialNeuron, StateMonitor, meter, ms, ohm, prefs
+from brian2 import Equations, Network, NetworkOperation, SpatialNeuron, StateMonitor, meter, ms, ohm
 from brian2.spatialneuron.spatialneuron import FlatMorphology
 
 from sims.backends import brian, brian_membrane, brian_program, brian_tree, compiled
-from sims.backends.brian import refusing
+from sims.backends.brian import in_process, refusing
 from sims.backends.brian_membrane import Membrane
 from sims.backends.brian_tree import brian_tree as as_morphology
 from sims.backends.compiled import BackendError, cache_folder
@@ -115,8 +115,7 @@ class BrianCell:
     def _run_here(self, arrivals, progress):
         """float64 [steps, 2], V: soma and nexus after every step, in this process."""
         coming = iter(arrivals)
-        prefs.codegen.target, before = "numpy", prefs.codegen.target
-        try:
+        with in_process():
             network, neuron, traces = self._built()
             for name, value in self.values.items():
                 neuron.variables[name].set_value(value)
@@ -130,8 +129,6 @@ class BrianCell:
             network.add(NetworkOperation(arrive, dt=1 * ms, when="start", order=-1))
             with refusing(self.membrane.refused):
                 network.run(len(arrivals) * ms, namespace={})
-        finally:
-            prefs.codegen.target = before
         return np.array(traces.v_).T
 
     def _run_program(self, arrivals, progress):

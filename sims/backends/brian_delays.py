@@ -7,7 +7,7 @@ Each spike costs N D synapses: a network that runs away would take a hundred tim
 read how many spikes the network has emitted, and are silent beyond `most_spikes`.
 """
 
-import re
+import ast
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from brian2.units.fundamentalunits import Quantity
 
 from sims.backends import brian
 from sims.delays import PRESYNAPTIC, DelayNetwork
+from sims.expressions import renamed
 from sims.mistakes import RequestError
 
 SCHEDULE = ["start", "groups", "synapses", "thresholds", "resets", "end"]
@@ -62,30 +63,21 @@ class Setup(brian.Setup):
             f"({imposed} > 0 or ({imposed} < 0 and ({words.threshold})))",
         )
 
-    def build(self, words, values, arrays):
-        """Brian2's objects, run on the active device."""
-        return Built(self, words, values, arrays)
-
-
-class Built(brian.Built):
-    """A network's objects on the active device, run there.  Attribute: synapses."""
-
-    def _build(self, words, values, arrays):
-        super()._build(words, values, arrays)
-        setup, group = self.setup, self.group
-        N, D, step = setup.network.N, setup.network.D, setup.network.step * second
-        setattr(group, EMITTED, linked_var(self.spike_monitor, "N"))
-        self.synapses = synapses = Synapses(
+    def extend(self, built, arrays):
+        """Add the synapses, and the order of a network's step."""
+        group, N, D, step = built.group, self.network.N, self.network.D, self.network.step * second
+        setattr(group, EMITTED, linked_var(built.spike_monitor, "N"))
+        synapses = Synapses(
             group,
             group,
             "w : 1",
-            on_pre=_delivery(setup.model),
-            multisynaptic_index="d" if setup.every else None,
-            namespace=self.arrays | {"step_": step},
+            on_pre=_delivery(self.model),
+            multisynaptic_index="d" if self.every else None,
+            namespace=built.arrays | {"step_": step},
             clock=group.clock,
             name="synapses",
         )
-        if setup.every:
+        if self.every:
             synapses.connect(j=f"k % {N} for k in range({N * D})")
             synapses.delay = "d*step_"
             synapses.w = f"{WEIGHTS}(0*second, i*{N * D} + d*{N} + j)"
@@ -93,19 +85,18 @@ class Built(brian.Built):
             weights = arrays[WEIGHTS].reshape(N, D, N)
             i, d, j = np.nonzero(weights)
             synapses.connect(i=i, j=j)
-            synapses.delay = Quantity(d * setup.network.step, dim=second.dim)
+            synapses.delay = Quantity(d * self.network.step, dim=second.dim)
             synapses.w = weights[i, d, j]
-        self.network.add(synapses)
-        self.network.schedule = SCHEDULE
+        built.network.add(synapses)
+        built.network.schedule = SCHEDULE
 
 
 def _delivery(model):
     """What a synapse of weight w does to the neuron it reaches."""
     lines = []
     for statement in model.events[PRESYNAPTIC]:
-        right = statement.expression.text
-        for name in statement.expression.names:
-            right = re.sub(rf"\b{name}\b", f"{name}_post", right)
+        read = statement.expression
+        right = ast.unparse(renamed(read.tree, {name: f"{name}_post" for name in read.names}))
         lines.append(f"{statement.name}_post {statement.operator} w*({right})")
     return "\n".join(lines)
 

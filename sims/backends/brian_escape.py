@@ -12,7 +12,6 @@ from math import exp, sqrt
 
 import numpy as np
 from brian2 import NetworkOperation
-from brian2 import seed as seed_brian
 
 from sims.analysis.escape import Plateau
 from sims.backends import brian
@@ -43,22 +42,14 @@ class Setup(brian.Setup):
             events={},
         )
 
-    def build(self, words, values, arrays):
-        """Brian2's objects, run on the active device."""
-        return Built(self, words, values, arrays)
-
-
-class Built(brian.Built):
-    """The trials' objects, run."""
-
-    def _build(self, words, values, arrays):
-        super()._build(words, values, arrays)
-        setup, group = self.setup, self.group
-        gate, mean, keep = setup.plateau.gate, setup.plateau.mean, exp(-setup.dt_ms * 1e-3 / setup.plateau.tau)
-        code = f"{gate} = {mean!r} + {keep!r}*({gate} - {mean!r}) + {setup.sd * sqrt(1 - keep**2)!r}*randn()"
-        self.network.add(group.run_regularly(code, clock=group.clock, when="synapses", name="noise"))
-        if setup.progress:
-            self.network.add(NetworkOperation(lambda: setup.progress(setup.dt_ms), clock=group.clock))
+    def extend(self, built, arrays):
+        """Add the gate's noise, and the progress."""
+        gate, mean, keep = self.plateau.gate, self.plateau.mean, exp(-self.dt_ms * 1e-3 / self.plateau.tau)
+        code = f"{gate} = {mean!r} + {keep!r}*({gate} - {mean!r}) + {self.sd * sqrt(1 - keep**2)!r}*randn()"
+        clock = built.group.clock
+        built.network.add(built.group.run_regularly(code, clock=clock, when="synapses", name="noise"))
+        if self.progress:
+            built.network.add(NetworkOperation(lambda: self.progress(self.dt_ms), clock=clock))
 
 
 def escape_times(plateau, sd, seconds, trials=200, dt=1e-3, seed=0, progress=None):
@@ -70,12 +61,8 @@ def escape_times(plateau, sd, seconds, trials=200, dt=1e-3, seed=0, progress=Non
     setup = Setup(
         plateau.model, trials, steps * dt * 1e3, dt * 1e3, record=(), plateau=plateau, sd=sd, progress=progress
     ).check()
-    state = np.random.get_state()  # Brian2 draws from it in this process
-    try:
-        seed_brian(int(stream(seed, "escape in Brian2").integers(2**31)))
-        traces = brian.run(setup, setup.text(), setup.values(), {})
-    finally:
-        np.random.set_state(state)
+    words, values = setup.text(), setup.values()
+    traces = brian.run(setup, words, values, {}, seed=int(stream(seed, "escape in Brian2").integers(2**31)))
     lost = np.full(trials, np.inf)
     np.minimum.at(lost, traces.spike_neuron, traces.spike_time_ms * 1e-3 + dt)
     return lost

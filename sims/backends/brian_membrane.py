@@ -22,7 +22,7 @@ import numpy as np
 from sims.backends.brian import delivery, located, unit_text
 from sims.backends.mechanisms import linear_form, refuse_calcium_without_shell, with_slope
 from sims.cells.l5pc import SIGNS
-from sims.equations import IONIC_CURRENTS, SURROUNDINGS
+from sims.equations import IONIC_CURRENTS
 from sims.expressions import cable_unit, renamed
 
 OWN = ("v", "I_Ca", "slope", "drive", *(f"arrived_{sign}" for sign in SIGNS))
@@ -139,8 +139,7 @@ class _Part:
             shell = next(n for n, m in cell.mechanisms.items() if m.kind == "shell")
             self.names |= {n: f"{shell}_{n}" for n in ("Ca_i", "E_Ca")}
         self.current = next((n for n in IONIC_CURRENTS if n in model.subexpressions), None)
-        dimensions = SURROUNDINGS[model.kind] | {entry.name: _dimension(entry) for entry in self.entries}
-        self.linear = {n: linear_form(equation, dimensions, "Brian2") for n, equation in model.states.items()}
+        self.linear = {n: linear_form(equation, model.dimensions, "Brian2") for n, equation in model.states.items()}
 
     def text(self, tree):
         """An expression in Brian2's names."""
@@ -157,7 +156,7 @@ class _Part:
         for entry in self.entries:
             if entry.name in model.parameters or entry.name in model.constants:
                 flags = "constant" if model.needs([entry.name]) & set(varied) else "shared, constant"
-                yield f"{self.names[entry.name]} : {unit_text(_dimension(entry))} ({flags})"
+                yield f"{self.names[entry.name]} : {unit_text(model.dimensions[entry.name])} ({flags})"
         if self.current:
             yield f"{self.name}_present : 1 (constant)"
 
@@ -212,7 +211,3 @@ class _Part:
             value = start.evaluate({**known, **model.compute(known, start.names & set(model.subexpressions))})
             first[name] = np.broadcast_to(value, len(segments)) if np.ndim(value) else value
         return values, first
-
-
-def _dimension(entry):
-    return entry.dimension if hasattr(entry, "dimension") else entry.value.dimension

@@ -10,6 +10,7 @@ is killed dies with it. On a GPU the results take Brian2's way through a tempora
 import fcntl
 import hashlib
 import importlib.util
+import inspect
 import json
 import logging
 import os
@@ -98,9 +99,13 @@ class Program:
         content = asdict(self.words) | {
             "sizes": self.setup.sizes,
             "machine": [self.device, *compiled.identity(), *(_cuda_identity() if self.device == "cuda" else [])],
-            "code": [brian2.__version__, *(path.read_text() for path in SOURCES)],
+            "code": [brian2.__version__, *(path.read_text() for path in self._sources())],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    def _sources(self):
+        """The files of this project that decide what the program is."""
+        return sorted({*SOURCES, Path(inspect.getfile(type(self.setup)))})
 
     def _files(self, stack, arrays):
         """{the program's name of an array: open file in memory} of those that are not zero, which is what it holds."""
@@ -158,7 +163,7 @@ class Program:
         setup = self.setup
         arrays = {name: np.zeros(shape) for name, shape in setup.shapes.items()}
         with standalone(DEVICES[self.device], folder) as device:
-            built = setup.build(self.words, setup.values(), arrays)
+            built = brian.Built(setup, self.words, setup.values(), arrays)
             wanted = [built.state_monitor.variables[name] for name in setup.recorded]
             wanted += [built.group.variables[name] for name in setup.model.states]
             if built.spike_monitor is not None:

@@ -24,7 +24,7 @@ from sims.backends.mechanisms import (
     slope_tree,
     with_slope,
 )
-from sims.equations import IONIC_CURRENTS, SURROUNDINGS
+from sims.equations import IONIC_CURRENTS
 from sims.expressions import CodeRenderer, ExpressionError, cable_unit, cable_units, evaluate
 
 TEMPLATE = Path(__file__).with_name("cable.cpp.jinja")
@@ -286,9 +286,7 @@ class Part:
                 self.values[n] = self.evaluate(model.subexpressions[n].expression.tree)
         self.slots, self._own = [], {}
         self.renderer = CppRenderer(self.names, set(self.values), self._slot)
-        dimensions = SURROUNDINGS[model.kind] | {n: p.value.dimension for n, p in model.parameters.items()}
-        dimensions |= {n: e.dimension for n, e in {**model.subexpressions, **model.states}.items()}
-        self.relaxations = {n: self._relaxation(e, dimensions) for n, e in model.states.items()}
+        self.relaxations = {n: self._relaxation(e) for n, e in model.states.items()}
         self.initial, own = [], [self.names[state] for state in model.states]
         # A shell keeps the sum of the calcium currents with its states until the concentration advances.
         self.states = [*own, "I_Ca"] if model.kind == "shell" else own
@@ -360,9 +358,9 @@ class Part:
         text, level = self._rendered(block, tree, node)
         self.names[name] = block.define(f"{self.name}_{name}", text, level)
 
-    def _relaxation(self, equation, dimensions):
+    def _relaxation(self, equation):
         """(rest, rate) of a state, two syntax trees; a rate 1/x with x = a/b is b/a."""
-        rest, rate = linear_form(equation, dimensions, "the cable solver")
+        rest, rate = linear_form(equation, self.model.dimensions, "the cable solver")
         return rest.tree, self._turned_over(rate.tree)
 
     def _turned_over(self, tree):

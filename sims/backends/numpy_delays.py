@@ -34,7 +34,7 @@ def simulate(network, weights, trial):
             arriving += trial.arriving[step]
         for statement in neuron.events[PRESYNAPTIC]:
             change = arriving * statement.expression.evaluate(values)
-            values[statement.name] = values[statement.name] + (change if statement.operator == "+=" else -change)
+            values[statement.name] = statement.after(values[statement.name], change)
         fired = neuron.threshold.evaluate(values | {"t": step * network.step})
         if step < len(trial.imposed):
             fired = np.where(trial.imposed[step] < 0, fired, trial.imposed[step] > 0)
@@ -44,21 +44,6 @@ def simulate(network, weights, trial):
         emitted += fired.sum()
         ahead[(step + 1 + np.arange(D)) % D] += from_source[fired].sum(axis=0)
         for statement in neuron.events[SPIKE]:
-            after = _after(values[statement.name], statement, values)
+            after = statement.after(values[statement.name], statement.expression.evaluate(values))
             values[statement.name] = np.where(fired, after, values[statement.name])
     return spikes
-
-
-def _after(value, statement, values):
-    right = statement.expression.evaluate(values)
-    match statement.operator:
-        case "=":
-            return right
-        case "+=":
-            return value + right
-        case "-=":
-            return value - right
-        case "*=":
-            return value * right
-        case "/=":
-            return value / right

@@ -14,7 +14,7 @@ from sympy.core.function import Application
 from sympy.core.relational import Relational
 
 from sims.analysis.fixed_points import fixed_points
-from sims.equations import SURROUNDINGS, EquationError
+from sims.equations import EquationError
 from sims.expressions import expression
 from sims.mistakes import RequestError
 
@@ -54,7 +54,6 @@ def starts(model):
     None of them reads a subexpression. A state without an initial value starts at rest, all else held.
     Raises EquationError, naming the equation, where a state has no single resting value or states wait for one another.
     """
-    known = dimensions(model)
     found = {}
     for name, equation in model.states.items():
         if name in model.initial:
@@ -66,7 +65,7 @@ def starts(model):
             if form is None or form[0] == 0:
                 raise equation.node.error(f"{name} has no single resting value to start at; write `initial: {name}: …`")
             text = sympy_to_str(sympy.simplify(-form[1] / form[0]))
-        found[name] = expression(text, known)
+        found[name] = expression(text, model.dimensions)
     ordered = {}
     while len(ordered) < len(found):
         waits = {n: start.names & set(model.states) - set(ordered) for n, start in found.items() if n not in ordered}
@@ -87,7 +86,7 @@ def time_constants(model):
     for name, equation in model.states.items():
         form = _affine(_written_out(model, equation, set()), _symbol(name))
         if form is not None and form[0] != 0:
-            tau = expression(sympy_to_str(-1 / form[0]), dimensions(model))
+            tau = expression(sympy_to_str(-1 / form[0]), model.dimensions)
             if tau.names <= set(model.parameters):
                 found[name] = tau
     return found
@@ -129,12 +128,6 @@ def _fixed_points(model, values):
         return fixed_points(model.with_values(values))
     except EquationError:  # more than one voltage, or states that bend: no fixed points to hold the step against
         return []
-
-
-def dimensions(model):
-    """{name: Dimension} of all that a neuron's equations may read."""
-    found = SURROUNDINGS[model.kind] | {name: p.value.dimension for name, p in model.parameters.items()}
-    return found | {e.name: e.dimension for e in (*model.states.values(), *model.subexpressions.values())}
 
 
 def _symbol(name):

@@ -64,7 +64,7 @@ def functions(model, dt, inputs, surrogate, dtype):
 class _Step:
     def __init__(self, model, dt, inputs, surrogate, dtype):
         self.model, self.dt, self.inputs, self.surrogate, self.dtype = model, sympy.Float(dt), inputs, surrogate, dtype
-        self.names = {name: symbol(name) for name in steps.dimensions(model)}
+        self.names = {name: symbol(name) for name in model.dimensions}
         self.definitions, fixed = {}, set(model.parameters) - set(inputs)
         for name, equation in model.subexpressions.items():
             self.definitions[name] = definition = self._symbolic(equation.expression, equation.node)
@@ -175,9 +175,7 @@ class _Step:
         if not isinstance(tree, ast.Compare) or not isinstance(tree.ops[0], ast.Gt | ast.GtE | ast.Lt | ast.LtE):
             raise EquationError(f"{where}: a surrogate gradient needs one comparison such as v > v_threshold")
         sign = sign if isinstance(tree.ops[0], ast.Gt | ast.GtE) else -sign
-        distance = expression(
-            ast.unparse(ast.BinOp(tree.left, ast.Sub(), tree.comparators[0])), steps.dimensions(self.model)
-        )
+        distance = expression(ast.unparse(ast.BinOp(tree.left, ast.Sub(), tree.comparators[0])), self.model.dimensions)
         scale = self.surrogate.scale
         if scale is None and distance.dimension is not volt.dim:
             unit = unit_name(distance.dimension)
@@ -206,8 +204,7 @@ class _Step:
         detached = self.surrogate is None or not self.surrogate.reset_gradient
         for statement in self.model.events[SPIKE]:
             right, x = self._right(SPIKE, statement), symbol(statement.name)
-            new = {"=": right, "+=": x + right, "-=": x - right, "*=": x * right, "/=": x / right}[statement.operator]
-            values = (fired, writer.value(new), writer.value(x))
+            values = (fired, writer.value(statement.after(x, right)), writer.value(x))
             value = writer.call(torch.where, *values) if detached else writer.call(reset, spikes, *values)
             writer.assign(statement.name, value)
 

@@ -7,8 +7,7 @@ around empty bins are held to the same rates, and to Brian2's reading of the equ
 """
 
 import numpy as np
-from brian2 import Equations, Hz, Network, NeuronGroup, Quantity, SpikeMonitor, TimedArray, ms, prefs
-from brian2 import seed as seed_brian
+from brian2 import Equations, Hz, Network, NeuronGroup, Quantity, SpikeMonitor, TimedArray, ms
 from scipy.signal import fftconvolve
 
 from sims.backends import brian
@@ -28,24 +27,18 @@ def draw(inputs, segments, milliseconds, seed, simulation):
         rates[:, where] = fftconvolve(held, kernel[None], axes=1)[:, reach : reach + milliseconds].T
     brian.check_names(inputs.model)
     words, values = _words(inputs.model)
-    before, state = prefs.codegen.target, np.random.get_state()
-    prefs.codegen.target = "numpy"
-    seed_brian(int(stream(seed, "l5 inputs in Brian2", simulation).integers(2**32)))
-    try:
-        with brian.refusing(lambda cause: brian.refused(inputs.model, cause)):
-            group = NeuronGroup(
-                rates.shape[1],
-                Equations(words),
-                threshold="rand() < probability",
-                dt=l5.BIN * 1e3 * ms,
-                namespace={"smoothed": TimedArray(np.maximum(rates, 0) * Hz, dt=l5.BIN * 1e3 * ms), **values},
-            )
-            spikes = SpikeMonitor(group)
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                Network(group, spikes).run(milliseconds * ms, namespace={})
-    finally:
-        prefs.codegen.target = before
-        np.random.set_state(state)
+    number = int(stream(seed, "l5 inputs in Brian2", simulation).integers(2**32))
+    with brian.in_process(seed=number), brian.refusing(lambda cause: brian.refused(inputs.model, cause)):
+        group = NeuronGroup(
+            rates.shape[1],
+            Equations(words),
+            threshold="rand() < probability",
+            dt=l5.BIN * 1e3 * ms,
+            namespace={"smoothed": TimedArray(np.maximum(rates, 0) * Hz, dt=l5.BIN * 1e3 * ms), **values},
+        )
+        spikes = SpikeMonitor(group)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            Network(group, spikes).run(milliseconds * ms, namespace={})
     time, channel = np.rint(np.array(spikes.t_) / l5.BIN).astype(np.uint16), np.array(spikes.i).astype(np.uint16)
     kept = np.lexsort((channel, time))
     kept = kept[time[kept] > 0]  # bin 0 stays empty
