@@ -237,9 +237,13 @@ def simulate(
         typer.Option(help="OUT.npz: time_ms, each variable [sample, neuron] in SI, spike_time_ms, spike_neuron"),
     ] = None,
     seed: Annotated[int, typer.Option(help="of a network's patterns and noise")] = 0,
+    weights: Annotated[
+        Path | None, typer.Option(help="model.safetensors of a fitted network; without it Hebb's rule")
+    ] = None,
+    patterns: Annotated[str, typer.Option(help="of a network: bernoulli or evidence")] = "bernoulli",
 ):
     """Simulate neurons of an equation file in Brian2 or torch; print how it ended in one line.  A network recalls the
-    patterns that its file describes, from their beginnings and with the weights of Hebb's rule."""
+    patterns that its file describes, from their beginnings and with the weights of a fit or of Hebb's rule."""
     from sims import arrivals, equations, sealed
     from sims.backends import brian
 
@@ -249,11 +253,12 @@ def simulate(
         sealed.check_writable(out)
     if model.kind == "network":
         from sims import delays
-        from sims.recall import recall
+        from sims.recall import read_weights, recall
 
+        learnt = None if weights is None else read_weights(weights)
         network = delays.network(model.with_values(brian.read_changes(model, changes or [])))
         with tqdm(total=network.M, unit="trial", desc="simulated", mininterval=1, file=sys.stderr) as bar:
-            recalled = recall(network, seed, device, bar.update)
+            recalled = recall(network, seed, device, bar.update, learnt, patterns)
         print(f"{file}: {recalled.summary()}")
         if out is not None:
             sealed.replace(out, recalled.archive())
@@ -292,7 +297,7 @@ def benchmark(
 def _check_options(context, model):
     """Raise RequestError where an option of `simulate` is given that a file of this kind does not heed."""
     network = model.kind == "network"
-    for name in ("duration", "dt", "events", "neurons", "record") if network else ("seed",):
+    for name in ("duration", "dt", "events", "neurons", "record") if network else ("seed", "weights", "patterns"):
         if context.get_parameter_source(name).name != "DEFAULT":
             found = "a network, whose file says it (N, T, step, …; see --set)" if network else f"a {model.kind}"
             raise RequestError(f"--{name}: found it for {model.path}, {found}; expected to leave it away")

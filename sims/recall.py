@@ -1,12 +1,15 @@
-"""What a network of delays recalls, with the weights of Hebb's rule and the beginning of each pattern as its cue."""
+"""What a network of delays recalls, with learnt weights or those of Hebb's rule and the beginning of each pattern as
+its cue."""
 
 import io
 from dataclasses import dataclass
 
 import numpy as np
+import safetensors
 
 from sims.backends import brian_delays
 from sims.delays import DelayNetwork
+from sims.mistakes import RequestError
 from sims.stimuli import patterns
 
 
@@ -44,15 +47,33 @@ class Recall:
         return file.getvalue()
 
 
-def recall(network, seed=0, device="runtime", progress=None):
+def recall(network, seed=0, device="runtime", progress=None, weights=None, generator="bernoulli"):
     """The Recall of M patterns in Brian2.
 
     network: a DelayNetwork.  seed: of patterns and noise.  device, progress, errors: as of brian_delays.simulate.
+    weights: float [N, N, D]; None for Hebb's rule.  generator: a key of patterns.GENERATORS.
     """
-    given = patterns.bernoulli(network, seed)
+    if generator not in patterns.GENERATORS:
+        raise RequestError(f"--patterns: found '{generator}', expected one of: {', '.join(patterns.GENERATORS)}")
+    given = patterns.GENERATORS[generator](network, seed)
     trials = [patterns.trial(network, pattern, seed, m) for m, pattern in enumerate(given)]
-    weights = patterns.hebbian(network, given)
+    weights = patterns.hebbian(network, given) if weights is None else weights
     return Recall(network, given, brian_delays.simulate(network, weights, trials, device, progress=progress))
+
+
+def read_weights(path):
+    """Weights [N, N, D] from `weight` [source, delay, target] of a safetensors file, as a fit leaves it.
+
+    Raises RequestError where there are none.
+    """
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            weight = file.get_tensor("weight")
+    except (safetensors.SafetensorError, OSError) as error:
+        raise RequestError(f"--weights {path}: cannot be read ({error}), expected the weights of a fit") from error
+    if weight.ndim != 3:
+        raise RequestError(f"--weights {path}: found {weight.ndim} dimensions, expected source, delay and target")
+    return weight.transpose(2, 0, 1).astype(float)
 
 
 def f1(found, wanted):

@@ -9,7 +9,7 @@ import numpy as np
 from sims.analysis.integrate import Integrator
 from sims.backends import steps
 from sims.delays import PRESYNAPTIC
-from sims.equations import SPIKE
+from sims.equations import SPIKE, EquationError
 
 
 def simulate(network, weights, trial):
@@ -47,3 +47,32 @@ def simulate(network, weights, trial):
             after = statement.after(values[statement.name], statement.expression.evaluate(values))
             values[statement.name] = np.where(fired, after, values[statement.name])
     return spikes
+
+
+def leaky(network):
+    """What a step does where the neuron is a leaky integrator, which is the neuron that learns.
+
+    Returns {"beta": what a step leaves of the potential, "theta": where it spikes, "reset": "subtract" or "zero"}.
+    Raises EquationError where the file's neuron does anything else, as these steps show on some potentials.
+    """
+    neuron, values = network.neuron, network.neuron.values() | {"t": 0.0}
+    arrival, spike = neuron.events[PRESYNAPTIC], neuron.events[SPIKE]
+    if len(neuron.states) == len(arrival) == len(spike) == 1 and "theta" in values and "t" not in neuron.names_read:
+        (u,), theta = neuron.states, values["theta"]
+        potential = np.array([1, -3, 0, 0.5, 7, theta, np.nextafter(theta, -np.inf)])
+        left = Integrator(neuron, network.step).step(values | {u: potential})[u]
+        arrived = arrival[0].after(potential, arrival[0].expression.evaluate(values))
+        reset = np.broadcast_to(spike[0].after(potential, spike[0].expression.evaluate(values | {u: potential})), potential.shape)
+        resets = {"subtract": potential - theta, "zero": 0 * potential}
+        found = next((name for name, after in resets.items() if np.array_equal(reset, after)), None)
+        if (
+            found
+            and np.allclose(left, left[0] * potential, rtol=1e-12, atol=0)
+            and np.array_equal(arrived, potential + 1)
+            and np.array_equal(neuron.threshold.evaluate(values | {u: potential}), potential >= theta)
+        ):
+            return {"beta": float(left[0]), "theta": float(theta), "reset": found}
+    raise EquationError(
+        f"{network.model.path}:1: found another neuron, expected one that can learn: a state u of which a step leaves "
+        "a part, threshold u >= theta, events presynaptic: u += 1 and spike: u -= theta or u = 0"
+    )

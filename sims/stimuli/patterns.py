@@ -10,11 +10,32 @@ from scipy import sparse
 from sims.delays import Trial
 from sims.streams import stream
 
+INTERVAL_MS = 4  # the shortest between two spikes of a neuron, where patterns come from evidence
+
 
 def bernoulli(network, seed):
     """M independent patterns in which every neuron spikes in every step with probability p_A: bool [M, T, N]."""
     shape = network.T, network.N
     return np.array([stream(seed, "delay patterns", m).random(shape) < network.p_A for m in range(network.M)])
+
+
+def evidence(network, seed):
+    """M patterns of the strongest evidence, as in the source's text: bool [M, T, N].
+
+    Every neuron has in every step a normal evidence on the logit of a spike; the strongest p_A of all become spikes,
+    but none less than INTERVAL_MS from a stronger one of its neuron. (Only ranks count, so any spread will do.)
+    """
+    count, apart = round(network.p_A * network.T * network.N), round(INTERVAL_MS * 1e-3 / network.step)
+    patterns = np.zeros((network.M, network.T, network.N), bool)
+    for m, pattern in enumerate(patterns):
+        drawn, left = stream(seed, "evidence of delay patterns", m).normal(size=(network.T, network.N)), count
+        for place in np.argsort(drawn, axis=None)[::-1]:
+            t, neuron = divmod(int(place), network.N)
+            if not pattern[max(0, t - apart + 1) : t + apart, neuron].any():
+                pattern[t, neuron], left = True, left - 1
+            if not left:
+                break
+    return patterns
 
 
 def hebbian(network, patterns, z=None):
@@ -46,3 +67,6 @@ def trial(network, pattern, seed, index=0):
     noise = stream(seed, "noise before a pattern", index).random((network.lead, network.N)) < network.p_noise
     cue = pattern[: network.imposed_steps - network.lead]
     return Trial(np.concatenate([noise, cue]).astype(np.int8))
+
+
+GENERATORS = {"bernoulli": bernoulli, "evidence": evidence}

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from sims import delays, equations
 from sims.backends import brian_delays, numpy_delays
 from sims.delays import Trial
 from sims.documents import EquationError
 from sims.mistakes import RequestError
-from sims.recall import Recall, f1
+from sims.recall import Recall, f1, read_weights
 from sims.recall import recall as recalled
 from sims.stimuli import patterns
 from sims.summary import summarise
@@ -226,3 +227,58 @@ def test_the_command_recalls_and_writes_spikes(command, tmp_path):
 def test_bad_requests_get_one_line(command, arguments, words):
     found = command("simulate", *arguments)
     assert found.code == 2 and words in found.stderr and "Traceback" not in found.stderr
+
+
+def test_patterns_of_evidence_have_the_spikes_asked_for_and_the_interval():
+    net = network(M=3, **{name: value for name, value in ROW.items() if name != "M"} | {"p_A": 0.02})
+    given = patterns.evidence(net, 3)
+    assert (given.sum(axis=(1, 2)) == round(0.02 * 200 * 128)).all()
+    gaps = [np.diff(np.flatnonzero(train)) for pattern in given for train in pattern.T]
+    assert min(gap.min() for gap in gaps if len(gap)) == patterns.INTERVAL_MS
+    assert np.array_equal(given[:2], patterns.evidence(delays.network(net.model.with_values({"M": 2})), 3))
+
+
+LEAKY = {
+    "the file's": ("", "subtract"),
+    "a reset to zero": (VARIANTS["a reset to zero"], "zero"),
+    "a reset in other words": ("events: {spike: u *= 0}\n", "zero"),
+    "an arrival in other words": (VARIANTS["synapses of another sign and gain"], "subtract"),
+}
+
+
+@pytest.mark.parametrize("text, reset", LEAKY.values(), ids=LEAKY)
+def test_a_leaky_neuron_is_known_by_what_its_steps_do(tmp_path, text, reset):
+    found = numpy_delays.leaky(delays.read(changed(tmp_path, text)))
+    assert found == {"beta": pytest.approx(0.7, rel=1e-14), "theta": 0.3, "reset": reset}
+
+
+OTHERS = {
+    "adapts": VARIANTS["a threshold that adapts"],
+    "hears twice": "events: {presynaptic: u += 2}\n",
+    "drifts": 'equations: "du/dt = log(beta)/step*u + 0.1/step : 1"\n',
+    "compares otherwise": "threshold: u > theta\n",
+    "is reset to somewhere": "events: {spike: u = 0.1}\n",
+}
+
+
+@pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
+def test_a_neuron_that_is_not_leaky_alone_is_refused(tmp_path, text):
+    with pytest.raises(EquationError, match="found another neuron, expected one that can learn"):
+        numpy_delays.leaky(delays.read(changed(tmp_path, text)))
+
+
+def test_learnt_weights_are_replayed(command, tmp_path):
+    net = network(**SMALL)
+    weights, _, given = remembered(net)
+    stored = np.ascontiguousarray(weights.transpose(1, 2, 0), np.float32)
+    safetensors.numpy.save_file({"weight": stored}, tmp_path / "model.safetensors")
+    assert np.abs(read_weights(tmp_path / "model.safetensors") - weights).max() < 1e-6
+    settings = [option for name, value in (SMALL | {"theta": 0.5}).items() for option in ("--set", f"{name}={value}")]
+    hebb = command("simulate", FILE, *settings)
+    learnt = command("simulate", FILE, *settings, "--weights", tmp_path / "model.safetensors")
+    assert hebb.code == learnt.code == 0 and hebb.stdout == learnt.stdout
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    found = command("simulate", FILE, "--weights", tmp_path / "model.safetensors")
+    assert found.code == 2 and "expected the weights of a fit" in found.stderr
+    found = command("simulate", FILE, *settings, "--patterns", "poisson")
+    assert found.code == 2 and "--patterns: found 'poisson', expected one of: bernoulli, evidence" in found.stderr
