@@ -29,6 +29,8 @@ _SOURCES = (
     "memory.cpp",
     "lstm.cpp",
     "spiking.cpp",
+    "delays.cpp",
+    "margin.cpp",
 )
 _SUFFIX = {torch.float32: "float32", torch.float64: "float64"}
 _MOST_WINDOWS = 8
