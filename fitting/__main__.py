@@ -5,6 +5,7 @@ need.
 """
 
 import contextlib
+import functools
 import json
 import math
 import sys
@@ -55,10 +56,15 @@ def fit(
     valid: Annotated[list[Path], typer.Option(help="Validation data, which picks the weights to keep; repeatable.")],
     out: Annotated[Path, typer.Option(help="Folder of the fit: model.safetensors, config.yaml, history.csv.")],
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    steps: Annotated[int, typer.Option(min=1, help="Batches to learn from; the default is the paper's.")] = 342_000,
+    steps: Annotated[
+        int, typer.Option(min=0, help="Batches to learn from; the default is the paper's, 0 leaves first weights.")
+    ] = 342_000,
     batch_size: Annotated[int, typer.Option(min=1)] = 8,
     learning_rate: Annotated[float, typer.Option(help="At the first step; falls to 0 along a cosine.")] = 5e-4,
     clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
+    optimizer: Annotated[
+        str, typer.Option(help="adam, or normalised: steps as long as the learning rate, however small the gradient.")
+    ] = "adam",
     validate_every: Annotated[
         int | None, typer.Option(min=1, help="Steps between validations and checkpoints; by default a twentieth.")
     ] = None,
@@ -81,9 +87,12 @@ def fit(
         _settle_process(threads)
         task_class, model_class = tasks.find(task), models.find(model)
         chosen = settings.change({"model": model_class.Settings(), "task": task_class.Settings()}, overrides or [])
-        training = gradient.Training(steps, batch_size, learning_rate, seed, clip, validate_every)
+        training = gradient.Training(steps, batch_size, learning_rate, seed, clip, validate_every, optimizer)
         task_object = task_class(chosen["task"])
         train_data, valid_data = task_object.read(data), task_object.read(valid)
+        if hasattr(task_object, "known"):
+            default = settings.default(model_class.Settings, task_object.known(train_data))
+            chosen = settings.change(chosen | {"model": default}, overrides or [])
         num_input, num_output = task_object.sizes(train_data)
         if task_object.sizes(valid_data) != (num_input, num_output):
             raise settings.SettingError(
@@ -117,6 +126,7 @@ def fit(
             config,
             resume,
             replace,
+            start=functools.partial(fitted.start, train_data) if hasattr(fitted, "start") else None,
         )
         best = min(history, key=lambda row: row["valid_loss"])
         typer.echo(

@@ -1,9 +1,10 @@
 """Learning by gradient: the one training loop of every task and model.
 
-Adam with a cosine schedule, lr(k) = lr/2 (1 + cos(π k/K)) at step k of K. Batches and schedule are functions of the
-step, so a
-checkpoint holds no data loader: a run that was killed and resumed gives bit for bit the weights and the history of one
-that was not (`cpu_s` apart). The weights kept are those of the lowest validation loss.
+Adam, or steps of a given length down the gradient, however small it is (`normalised`: where a network's activity died
+out, what little gradient is left still says how to revive it), with a cosine schedule, lr(k) = lr/2 (1 + cos(π k/K)) at
+step k of K. Batches and schedule are functions of the step, so a checkpoint holds no data loader: a run that was
+killed and resumed gives bit for bit the weights and the history of one that was not (`cpu_s` apart). The weights kept
+are those of the lowest validation loss.
 
 A folder of a fit: `config.yaml`, `history.csv` and, while running, `checkpoint.pt`; `model.safetensors` appears when it
 is finished.
@@ -18,6 +19,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import safetensors
 import safetensors.torch
@@ -31,6 +33,7 @@ from sims import sealed
 from sims.mistakes import Mistake
 from sims.streams import stream
 
+_OPTIMIZERS = Literal["adam", "normalised"]
 _UNCOMPARED = ("path", "code_version")
 # The most work that a kill can cost; each validation leaves a checkpoint too.
 _CHECKPOINT_SECONDS = 60
@@ -45,6 +48,7 @@ class Training:
     """How to fit; defaults from the paper (30 epochs of 11,400 batches).
 
     clip: largest norm of the gradient, None for no limit.
+    optimizer: adam, or normalised: each step as long, over all parameters, as the learning rate says.
     validate_every: steps between validations, None for twenty over the run.
     """
 
@@ -54,16 +58,25 @@ class Training:
     seed: int = 0
     clip: float | None = None
     validate_every: int | None = None
+    optimizer: _OPTIMIZERS = "adam"
 
     def __post_init__(self):
-        for name in ("steps", "batch_size"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name, least in (("steps", 0), ("batch_size", 1)):
+            require(getattr(self, name) >= least, name, getattr(self, name), f"at least {least}")
         require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "a finite number above 0")
         require(self.seed >= 0, "seed", self.seed, "at least 0")
+        require(
+            self.optimizer in get_args(_OPTIMIZERS), "optimizer", self.optimizer, " or ".join(get_args(_OPTIMIZERS))
+        )
         require(self.clip is None or self.clip > 0, "clip", self.clip, "a number above 0")
         require(
             self.validate_every is None or self.validate_every >= 1, "validate_every", self.validate_every, "at least 1"
         )
+
+    def as_plain(self):
+        """What config.yaml says; the optimizer only where it is another than that of all fits before there was one."""
+        plain = asdict(self)
+        return {name: value for name, value in plain.items() if (name, value) != ("optimizer", "adam")}
 
     def generator(self, step):
         """The random generator that draws the batch of one step."""
@@ -94,7 +107,9 @@ def build(kind, settings, num_input, num_output, training, typical_output=None):
     return model
 
 
-def fit(model, batch, loss, validate, training, out, config, resume=False, replace=False, show_progress=True):
+def fit(
+    model, batch, loss, validate, training, out, config, resume=False, replace=False, show_progress=True, start=None
+):
     """Fit a model and leave its folder.
 
     batch(generator, size) -> (inputs, targets) draws a training batch with a numpy generator.
@@ -103,18 +118,19 @@ def fit(model, batch, loss, validate, training, out, config, resume=False, repla
     config: everything else that decides the result, plain values for config.yaml.
     resume: go on from the folder's checkpoint, start where there is none, return at once where the fit is finished.
     replace: start anew where what the folder holds is of other data or settings, instead of refusing.
+    start: called without arguments before the first step, gives the model weights that are validated as step 0.
     Returns the history, a list of dicts, one for each validation; the model is left with its best weights.
     Raises FitError where the folder holds another or (without `resume`) any fit, where its checkpoint is damaged, or
     where a loss is not finite; the folder then still holds its last checkpoint.
     """
     out = Path(out)
-    config = {**config, "training": asdict(training)}
+    config = {**config, "training": training.as_plain()}
     if refuse_unusable_folder(out, config, resume, replace):
         model.load_state_dict(_read_weights(out / "model.safetensors"))
         return _read_history(out / "history.csv")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.torch_seed("noise"))
-        return _fit(model, batch, loss, validate, training, out, config, show_progress)
+        return _fit(model, batch, loss, validate, training, out, config, show_progress, start)
 
 
 def refuse_unusable_folder(out, config, resume, replace=False):
@@ -223,8 +239,11 @@ def load(folder, models):
     return model.eval(), config
 
 
-def _fit(model, batch, loss, validate, training, out, config, show_progress):
-    optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate, fused=True)
+def _fit(model, batch, loss, validate, training, out, config, show_progress, start):
+    if training.optimizer == "adam":
+        optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate, fused=True)
+    else:
+        optimizer = torch.optim.SGD(model.parameters(), lr=training.learning_rate)
     state = {"step": 0, "losses": [], "history": [], "best_loss": math.inf, "best_weights": None, "cpu_s": 0.0}
     if (out / "checkpoint.pt").exists():
         state = _restore(out / "checkpoint.pt", model, optimizer, state)
@@ -232,6 +251,11 @@ def _fit(model, batch, loss, validate, training, out, config, show_progress):
     out.mkdir(parents=True, exist_ok=True)
     _write_config(out, config)
     cpu_before, checkpointed = state["cpu_s"] - time.process_time(), time.monotonic()
+    if not state["step"] and not state["history"] and (start or not training.steps):
+        if start:
+            start()
+        _validate(model, validate, training, -1, state, cpu_before)
+        _keep(out / "checkpoint.pt", state, model, optimizer, config)
     progress = tqdm(
         total=training.steps,
         initial=state["step"],
@@ -272,6 +296,10 @@ def _step(model, optimizer, batch, loss, training, step):
     value.backward()
     if training.clip is not None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+    if training.optimizer == "normalised":
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients).clamp(min=torch.finfo(torch.float32).tiny)
+        torch._foreach_div_(gradients, norm)
     optimizer.step()
     return value.item()
 
@@ -287,7 +315,7 @@ def _validate(model, validate, training, step, state, cpu_before):
     state["history"].append(
         {
             "step": step + 1,
-            "loss": math.fsum(state["losses"]) / len(state["losses"]),
+            "loss": math.fsum(state["losses"]) / len(state["losses"]) if state["losses"] else None,
             **{f"valid_{name}": value for name, value in validation.items()},
             "learning_rate": _learning_rate(training, step),
             "cpu_s": round(cpu_before + time.process_time(), 3),
@@ -306,7 +334,7 @@ def _refuse_loss(kind, value, step):
 
 
 def _learning_rate(training, step):
-    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * step / training.steps))
+    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * max(0, step) / max(1, training.steps)))
 
 
 def _keep(path, state, model, optimizer, config):

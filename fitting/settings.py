@@ -40,6 +40,12 @@ def change(settings, overrides):
     return {owner: replace(holder, **changed[owner]) for owner, holder in settings.items()}
 
 
+def default(kind, known):
+    """The default settings of the dataclass `kind`, with those values of the dict `known` that it has a setting for."""
+    names = {entry.name for entry in fields(kind)}
+    return kind(**{name: value for name, value in known.items() if name in names})
+
+
 def restore(kind, values, source):
     """An instance of the settings dataclass `kind` from a dict as `asdict` made it; `source` names the file it was read
     from."""

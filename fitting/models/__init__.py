@@ -5,9 +5,10 @@ dataclass `Model.Settings`, that maps [batch, time, num_input] to [batch, time, 
 operations one step of inference takes on a dense input as its equations stand (`flops_per_step`; a multiplication and
 an addition count one each). It may say that it takes such input as Events too (`takes_events`), how many of its
 trainable parameters can never influence the output (`dead_parameters`) and what its paper prints for the same settings
-(`printed_count`).
+(`printed_count`), and take its first weights from the training data (`start(data)`, as the task reads it).
 """
 
+from fitting.models.delay_network import DelayNetwork
 from fitting.models.elm import ELM, BranchELM
 from fitting.models.lif import ALIF, LIF
 from fitting.models.lstm import LSTM, ChronoLSTM
@@ -22,6 +23,7 @@ MODELS = {
     "tcn": TCN,
     "lif": LIF,
     "alif": ALIF,
+    "delay_network": DelayNetwork,
 }
 
 

@@ -7,15 +7,19 @@ A task is built as `Task(settings)` from its own frozen dataclass `Task.Settings
     batch(data, generator, size) -> (inputs, a tensor [batch, time, num_input] or Events; targets)
     loss(outputs, targets) -> scalar tensor
     evaluate(model, data, show_progress) -> (metrics, predictions)
+and, where data say more of a model than its sizes,
+    known(data) -> {setting of a model: value}, to which those settings default that the model has
 metrics are plain numbers (None where undefined) and include "loss"; predictions() gives arrays for figures and tables,
 made when they are asked for, since validation has no use for them.
 """
 
 from fitting.settings import SettingError
 from fitting.tasks.neuronio import NeuronIO
+from fitting.tasks.recall import Recall
 
 TASKS = {
     "neuronio": NeuronIO,
+    "recall": Recall,
 }
 
 
