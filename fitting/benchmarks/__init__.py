@@ -12,7 +12,7 @@ import typer
 
 from fitting.settings import SettingError
 
-BENCHMARKS = ("elm", "lstm")
+BENCHMARKS = ("elm", "lstm", "delay")
 
 
 def find(name):

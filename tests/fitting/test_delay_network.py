@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fitting import kernels
+from fitting.benchmarks import delay as benchmark
 from fitting.kernels.delays import Neuron, arriving, gather, run
 from fitting.kernels.margin import learn
 from fitting.models import delay_network
@@ -198,3 +199,12 @@ def test_the_models_defaults_are_the_files():
 def test_settings_that_make_no_network_are_refused(settings):
     with pytest.raises(SettingError, match=f"setting {next(iter(settings))}: found"):
         delay_network.Settings(**settings)
+
+
+def test_the_benchmark_ends_with_its_figures(monkeypatch, tmp_path):
+    (tmp_path / "network.yaml").write_text(f"extends: {FILE}\nparameters: {{N: 128, T: 250, M: 4, p_A: 0.004}}\n")
+    monkeypatch.setattr(benchmark, "FILE", tmp_path / "network.yaml")
+    monkeypatch.setattr(benchmark, "_brian2", lambda *_: 1.0)
+    figures = benchmark.measure(seed=0)
+    assert figures["margin_f1"] == 1 and figures["forward_over_twin"] > 10
+    assert {"epoch_cpu_s", "peak_rss_mb", "forward_over_brian2", "margin_cpu_s"} <= figures.keys()
