@@ -25,6 +25,7 @@ wildcard_constraints:
 
 
 include: "workflow/rules/neuronio.smk"
+include: "workflow/rules/delay_memory.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -33,4 +34,5 @@ rule all:
     default_target: True
     input:
         rules.neuronio.input,
+        rules.delay_memory.input,
         "results/report.html",

@@ -102,12 +102,28 @@ def _contradictions(config):
         for group in sorted(ABLATIONS.keys() & fitted["groups"]):
             for setting in sorted(set(ABLATIONS[group]) - fitted["settings"].keys()):
                 mistakes.append(f"{place}: is in the group {group}, but does not set {setting}")
+    mistakes += _recall_contradictions(config["delay_memory"])
     for place, name in [
         ("reference", neuronio["reference"]),
         *(("pairs", name) for pair in neuronio.get("pairs", []) for name in pair),
     ]:
         if name not in names:
             mistakes.append(f"neuronio.{place}: found {name!r}, expected one of the models: {', '.join(names)}")
+    return mistakes
+
+
+def _recall_contradictions(delay_memory):
+    """What is wrong with a section delay_memory whose single keys are all right."""
+    listed, mistakes = [entry["name"] for entry in delay_memory["fits"]], []
+    asked = [("reference", delay_memory["reference"])]
+    asked += [(f"sweeps.{sweep['name']}", name) for sweep in delay_memory.get("sweeps", []) for name in sweep["fits"]]
+    for place, name in asked:
+        if name not in listed:
+            mistakes.append(f"delay_memory.{place}: found {name!r}, expected one of the fits: {', '.join(listed)}")
+    if not mistakes:
+        names = [fitted["name"] for fitted in recalls(delay_memory)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        mistakes += [f"delay_memory: two fits are named {name!r}" for name in twice]
     return mistakes
 
 
@@ -191,6 +207,57 @@ def models(neuronio):
         }
         for entry in neuronio["models"]
     ]
+
+
+def recalls(delay_memory):
+    """The fits of the study delay_memory with all that holds for them: those listed, then those of the sweeps.
+
+    A list of dicts: `name`; `method`, the listed fit that it is or that a sweep changes; `sweep`, `parameter` and
+    `value` (None but in a sweep); `network`, parameters that differ from the equation file's; `settings`; `training`;
+    `groups`, what it is for: with a sweep "sweep", or "capacity" where that says so.
+    """
+    listed = {
+        entry["name"]: {
+            "name": entry["name"],
+            "method": entry["name"],
+            "sweep": None,
+            "parameter": None,
+            "value": None,
+            "network": entry.get("network", {}),
+            "settings": entry.get("settings", {}),
+            "training": delay_memory["training"] | entry.get("training", {}),
+            "groups": entry.get("groups", ["first"]),
+        }
+        for entry in delay_memory["fits"]
+    }
+    swept = [
+        listed[method]
+        | {"name": f"{sweep['name']}_{value:g}_{method}", "sweep": sweep["name"], "groups": [sweep["group"]]}
+        | {"parameter": sweep["parameter"], "value": value}
+        | {"network": listed[method]["network"] | sweep.get("network", {}) | {sweep["parameter"]: value}}
+        for sweep in delay_memory.get("sweeps", [])
+        for value in sweep["values"]
+        for method in sweep["fits"]
+    ]
+    return [*listed.values(), *swept]
+
+
+def recall_mb(fitted):
+    """Memory of a fit of `recalls`: weights, their gradient and copies for a checkpoint, and the trials of a batch.
+
+    What the network does not say is as in equations/delays.yaml.
+    """
+    N, D, T, M = (fitted["network"].get(name, value) for name, value in (("N", 512), ("D", 41), ("T", 1000), ("M", 16)))
+    weights, batch = 4e-6 * N**2 * D, 4e-6 * N * (T + 100) * max(16, min(M, fitted["training"]["batch_size"]))
+    return round(800 + 10 * weights + 6 * batch + 5e-6 * M * N * T)
+
+
+def recall_minutes(fitted):
+    """Minutes that a fit of `recalls` may take on a slow core: a step of backpropagation at N 512, T 1000 and M 16 takes
+    10 s, margins a second for 16 patterns."""
+    N, D, T, M = (fitted["network"].get(name, value) for name, value in (("N", 512), ("D", 41), ("T", 1000), ("M", 16)))
+    size = N**2 * D * T * M / (512**2 * 41 * 1000 * 16)
+    return 10 + round((fitted["training"]["steps"] * 30 + 20) * size / 60)
 
 
 def fit_folders(neuronio, results, *groups):
