@@ -121,7 +121,7 @@ def _recall_contradictions(delay_memory):
         if name not in listed:
             mistakes.append(f"delay_memory.{place}: found {name!r}, expected one of the fits: {', '.join(listed)}")
     if not mistakes:
-        names = [fitted["name"] for fitted in recalls(delay_memory)]
+        names = listed + [fitted["name"] for fitted in recalls(delay_memory) if fitted["sweep"]]
         twice = sorted({name for name in names if names.count(name) > 1})
         mistakes += [f"delay_memory: two fits are named {name!r}" for name in twice]
     return mistakes
@@ -253,8 +253,8 @@ def recall_mb(fitted):
 
 
 def recall_minutes(fitted):
-    """Minutes that a fit of `recalls` may take on a slow core: a step of backpropagation at N 512, T 1000 and M 16 takes
-    10 s, margins a second for 16 patterns."""
+    """Minutes that a fit of `recalls` may take on a slow core: at N 512, T 1000 and M 16 a step of backpropagation takes
+    10 s, and margins a second."""
     N, D, T, M = (fitted["network"].get(name, value) for name, value in (("N", 512), ("D", 41), ("T", 1000), ("M", 16)))
     size = N**2 * D * T * M / (512**2 * 41 * 1000 * 16)
     return 10 + round((fitted["training"]["steps"] * 30 + 20) * size / 60)

@@ -37,17 +37,22 @@ class Checkout:
         )
 
     def planned(self, *arguments):
-        """What a dry run would do: {rule: number of jobs}, without `all`; and the shards as "train 000"."""
+        """What a dry run would do for NeuronIO and the report: {rule: number of jobs}; the shards as "train 000"."""
         return self.plan(self.snakemake("--dry-run", *arguments))
 
     def plan(self, run):
         """The jobs and shards of a finished dry run; see `planned`."""
+        shards = set(re.findall(r"Simulating .* \((\w+ \d+)\)", run.stdout))
+        return {rule: count for rule, count in self.jobs(run).items() if "recall" not in rule}, shards
+
+    def jobs(self, run):
+        """{rule: number of jobs} of a finished dry run, without the rules that only gather others."""
         assert run.returncode == 0, run.stdout
         table = re.search(r"^Job stats:\n.*\n-.*\n((?:\w+ +\d+\n)*)", run.stdout, re.MULTILINE)
         jobs = dict(line.split() for line in table[1].splitlines()) if table else {}
         assert jobs or "Nothing to be done" in run.stdout, run.stdout
-        shards = set(re.findall(r"Simulating .* \((\w+ \d+)\)", run.stdout))
-        return {rule: int(count) for rule, count in jobs.items() if rule not in ("all", "neuronio", "total")}, shards
+        gathering = ("all", "neuronio", "delay_memory", "total")
+        return {rule: int(count) for rule, count in jobs.items() if rule not in gathering}
 
     def configured(self, text):
         """Arguments for a configuration file of this text, on top of the smoke scale."""

@@ -9,6 +9,7 @@ from snakemake.utils import update_config
 
 from fitting.models import MODELS
 from fitting.settings import change
+from sims import delays, equations
 from workflow import study
 from workflow.figures import ablations, curves, performance
 
@@ -73,7 +74,7 @@ def test_every_model_of_every_scale_can_be_built_with_its_settings():
 
 
 def test_every_model_there_is_has_a_colour_and_a_time():
-    assert MODELS.keys() <= performance.FAMILIES.keys() & study.SECONDS_PER_STEP.keys()
+    assert MODELS.keys() - {"delay_network"} <= performance.FAMILIES.keys() & study.SECONDS_PER_STEP.keys()
 
 
 def test_the_groups_that_the_schema_knows_are_those_that_figures_draw():
@@ -154,3 +155,31 @@ def test_a_morphology_of_ones_own_is_an_input_and_names_the_folder():
 def test_the_drawing_depends_on_cell_files_and_not_on_their_mechanisms():
     published = study.CONFIG.parents[1] / "equations" / "l5pc" / "cell.yaml"
     assert study.cell_files(published) == [published]
+
+
+@pytest.fixture(params=study.SCALES)
+def delay_memory(request):
+    """The section delay_memory of every scale."""
+    return configuration(request.param)["delay_memory"]
+
+
+def test_every_network_of_every_scale_can_be_made_and_learns_with_its_settings(delay_memory):
+    model, kind = equations.read(delay_memory["equations"]), MODELS["delay_network"]
+    for fitted in study.recalls(delay_memory):
+        delays.network(model.with_values(fitted["network"]))
+        texts = [f"{name}={value}" for name, value in fitted["settings"].items()]
+        change({"model": kind.Settings()}, texts)
+
+
+def test_a_sweep_changes_one_parameter_of_a_listed_fit():
+    fits = {fitted["name"]: fitted for fitted in study.recalls(configuration("long/delay_memory")["delay_memory"])}
+    assert fits["D_25_margin"]["network"] == {"D": 25} and fits["D_25_margin"]["groups"] == ["sweep"]
+    assert fits["D_25_margin"]["settings"] == fits["margin"]["settings"] == {"first": "random", "margin": 0.3}
+    assert fits["N128_D20_8_margin"]["network"] == {"N": 128, "D": 20, "p_A": 0.004, "M": 8}
+    assert len(fits) == 9 + 2 * (8 + 6 + 6 + 5 + 6) + 4 + 4 + 4 + 3 + 2
+
+
+def test_larger_networks_are_given_more_time_and_memory():
+    fits = {fitted["name"]: fitted for fitted in study.recalls(configuration("long/delay_memory")["delay_memory"])}
+    assert study.recall_mb(fits["margin"]) > 1200 and study.recall_mb(fits["N_1081_margin"]) > 2500
+    assert study.recall_minutes(fits["repair"]) > 20 > study.recall_minutes(fits["margin"])

@@ -53,7 +53,7 @@ def test_the_long_file_and_the_long_scale_are_one(checkout):
     jobs, shards = checkout.plan(runs[0])
     assert checkout.plan(runs[1]) == (jobs, shards)
     assert len(shards) == jobs["generate_shard"] == 94 + 2 + 8
-    commands = [set(re.findall(r"python -m fitting fit .*", run.stdout)) for run in runs]
+    commands = [set(re.findall(r"python -m fitting fit neuronio .*", run.stdout)) for run in runs]
     assert commands[0] == commands[1] and len(commands[0]) == jobs["fit_surrogate"]
 
 
@@ -68,7 +68,7 @@ def test_no_scale_writes_what_another_wrote(checkout):
         run = checkout.snakemake("--summary", "--config", f"scale={scale}", target="neuronio")
         return set(re.findall(r"^((?:data|results)/\S+)\t", run.stdout, re.MULTILINE))
 
-    written = {scale: outputs(scale) for scale in study.SCALES}
+    written = {study.label(scale, "neuronio"): outputs(scale) for scale in study.SCALES}
     for one, other in itertools.combinations(written, 2):
         shared = written[one] & written[other]
         assert all(path.endswith(".nc") for path in shared)
@@ -186,6 +186,12 @@ def test_a_figure_script_reruns_its_figure_and_the_report(finished):
             "neuronio.models.lif: is the reference and a lif, expected one of elm, branch_elm",
         ),
         ("neuronio: {reference: branch_elm_2_data}", "is the reference, and not in the group performance"),
+        ("delay_memory: {reference: ghost}", "delay_memory.reference: found 'ghost', expected one of the fits: margin"),
+        (
+            "delay_memory: {sweeps: [{name: a, parameter: D, values: [2], fits: [b], group: sweep}]}",
+            "sweeps.a: found 'b'",
+        ),
+        ("delay_memory: {fits: [{name: margin}, {name: margin}]}", "delay_memory: two fits are named 'margin'"),
         ("neuronio: {pairs: [[lif, ghost]]}", "neuronio.pairs: found 'ghost'"),
         ("neuronio: {pairs: [[lif]]}", r"neuronio.pairs.0.: .* is too short"),
         ("neuronio: {training: {shards: 3}}", "neuronio.models.lif: found 3 shards to train on, but the split has 2"),
@@ -212,10 +218,43 @@ def test_another_cell_has_data_and_results_of_its_own(checkout):
     assert "results/neuronio/cell1/smoke" in run.stdout and "results/neuronio/stylised" not in run.stdout
 
 
+RECALLS = 4
+AFTER_A_RECALL = {
+    "draw_recall": 1,
+    "draw_recall_capacity": 1,
+    "draw_recall_robustness": 1,
+    "draw_recall_sweeps": 1,
+    "fit_recall": RECALLS,
+    "replay_recall": 1,
+    "score_recall": RECALLS,
+    "tabulate_recall": 1,
+}
+
+
+def test_delay_memory_is_a_target_of_its_name(checkout):
+    jobs = checkout.jobs(checkout.snakemake("--dry-run", target="delay_memory"))
+    assert jobs == {"write_recall_network": RECALLS, **AFTER_A_RECALL}
+
+
+def test_a_number_of_the_network_reruns_its_study_alone(finished):
+    finished.edit("equations/delays.yaml", "beta: {value: 0.7", "beta: {value: 0.8")
+    jobs = finished.jobs(finished.snakemake("--dry-run"))
+    assert jobs == {"write_recall_network": RECALLS, **AFTER_A_RECALL}
+
+
+def test_another_value_of_a_sweep_leaves_the_other_networks_alone(finished):
+    sweep = "{name: M, parameter: M, values: [2, 3], fits: [margin], group: sweep}"
+    capacity = "{name: capacity, parameter: M, values: [8], fits: [margin], group: capacity}"
+    configured = finished.configured(f"delay_memory: {{sweeps: [{sweep}, {capacity}]}}")
+    jobs = finished.jobs(finished.snakemake("--dry-run", *configured))
+    once = dict.fromkeys(("write_recall_network", "fit_recall", "score_recall", "tabulate_recall"), 1)
+    assert jobs == once | {"draw_recall_sweeps": 1, "draw_recall_capacity": 1, "write_report": 1}
+
+
 def test_an_unknown_scale_is_refused(checkout):
     run = checkout.snakemake("--dry-run", "--config", "scale=huge")
     assert run.returncode != 0
-    assert "scale: found 'huge', expected one of: default, long/neuronio, paper, smoke" in run.stdout
+    assert "scale: found 'huge', expected one of: default, long/delay_memory, long/neuronio, paper, smoke" in run.stdout
 
 
 def test_a_mistake_in_an_equation_file_is_named_before_anything_runs(checkout):
