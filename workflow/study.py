@@ -243,21 +243,24 @@ def recalls(delay_memory):
 
 
 def recall_mb(fitted):
-    """Memory of a fit of `recalls`: weights, their gradient and copies for a checkpoint, and the trials of a batch.
-
-    What the network does not say is as in equations/delays.yaml.
-    """
-    N, D, T, M = (fitted["network"].get(name, value) for name, value in (("N", 512), ("D", 41), ("T", 1000), ("M", 16)))
+    """Memory of a fit of `recalls`: weights, their gradient and copies for a checkpoint, and the trials of a batch."""
+    N, D, T, M, _ = _recall_sizes(fitted)
     weights, batch = 4e-6 * N**2 * D, 4e-6 * N * (T + 100) * max(16, min(M, fitted["training"]["batch_size"]))
     return round(800 + 10 * weights + 6 * batch + 5e-6 * M * N * T)
 
 
 def recall_minutes(fitted):
-    """Minutes that a fit of `recalls` may take on a slow core: at N 512, T 1000 and M 16 a step of backpropagation takes
-    10 s, and margins a second."""
-    N, D, T, M = (fitted["network"].get(name, value) for name, value in (("N", 512), ("D", 41), ("T", 1000), ("M", 16)))
-    size = N**2 * D * T * M / (512**2 * 41 * 1000 * 16)
-    return 10 + round((fitted["training"]["steps"] * 30 + 20) * size / 60)
+    """Minutes that a fit of `recalls` may take on a slow core: at the file's own size a step of backpropagation takes
+    10 s and margins one, but many patterns take many epochs."""
+    N, D, T, M, p_A = _recall_sizes(fitted)
+    patterns = N**2 * D * T * M / (512**2 * 41 * 1000 * 16)
+    return 10 + round(patterns * (fitted["training"]["steps"] * 30 + 20 * max(1, p_A / 0.001)) / 60)
+
+
+def _recall_sizes(fitted):
+    """N, D, T, M and p_A of a fit of `recalls`; what its network does not say is as in equations/delays.yaml."""
+    sizes = {"N": 512, "D": 41, "T": 1000, "M": 16, "p_A": 0.001}
+    return [fitted["network"].get(name, value) for name, value in sizes.items()]
 
 
 def fit_folders(neuronio, results, *groups):

@@ -33,7 +33,7 @@ PERTURBATIONS = {
     "moved": (0, 0.1, 0.25, 0.5, 0.75),  # share of the cue's spikes that are elsewhere in it
     "cut": (0, 0.1, 0.25, 0.5, 0.75),  # share of the cue that is not imposed, at its end
     "silenced": (0, 0.05, 0.125, 0.25, 0.5),  # share of the neurons that are silent all along
-    "noise": (0, 1e-5, 3e-5, 1e-4, 3e-4),  # probability of a spike more for each neuron and free step
+    "noise": (0, 1e-4, 3e-4, 1e-3, 3e-3),  # probability of a spike more for each neuron and free step
 }
 
 

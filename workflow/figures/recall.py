@@ -24,7 +24,7 @@ def draw(found, shown):
         scored = 2 / (1 / np.maximum(arrays["course_recall"], 1e-9) + 1 / arrays["course_precision"])
         course.plot(arrays["course_step"], np.nan_to_num(scored), color=colour, label=name)
     course.set(xlabel="step of the pattern", ylabel="F1", ylim=(-0.03, 1.03), title="from the cue on")
-    course.legend(fontsize=6)
+    figure.legend(*course.get_legend_handles_labels(), fontsize=7, loc="outside right center")
     return figure
 
 

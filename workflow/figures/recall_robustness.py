@@ -11,9 +11,9 @@ from workflow.figures import style
 
 LABELS = {
     "moved": "cue's spikes moved",
-    "cut": "cue not imposed, at its end",
+    "cut": "cue left out at its end",
     "silenced": "neurons silenced",
-    "noise": "noise a neuron and step",
+    "noise": "noise, a neuron and step",
 }
 
 
@@ -25,9 +25,10 @@ def draw(found):
             panel.plot(arrays[f"{name}_amount"], arrays[f"{name}_f1"], "o-", ms=3, color=colour, label=fit)
         panel.set(xlabel=LABELS[name], ylim=(-0.03, 1.03))
         if name == "noise":
-            panel.set_xscale("symlog", linthresh=1e-5)
+            panel.set_xscale("symlog", linthresh=PERTURBATIONS[name][1])
+            panel.set_xlim(left=-PERTURBATIONS[name][1] / 10)
     panels[0].set_ylabel("F1")
-    panels[0].legend(fontsize=6)
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=7, loc="outside upper center", ncols=6)
     return figure
 
 
