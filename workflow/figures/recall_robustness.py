@@ -13,7 +13,7 @@ LABELS = {
     "moved": "cue's spikes moved",
     "cut": "cue left out at its end",
     "silenced": "neurons silenced",
-    "noise": "noise, a neuron and step",
+    "noise": "noise in the free run",
 }
 
 
@@ -26,7 +26,7 @@ def draw(found):
         panel.set(xlabel=LABELS[name], ylim=(-0.03, 1.03))
         if name == "noise":
             panel.set_xscale("symlog", linthresh=PERTURBATIONS[name][1])
-            panel.set_xlim(left=-PERTURBATIONS[name][1] / 10)
+            panel.set_xlim(-PERTURBATIONS[name][1] / 10, 1.5 * PERTURBATIONS[name][-1])
     panels[0].set_ylabel("F1")
     figure.legend(*panels[0].get_legend_handles_labels(), fontsize=7, loc="outside upper center", ncols=6)
     return figure

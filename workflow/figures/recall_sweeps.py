@@ -4,6 +4,7 @@ import argparse
 
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.ticker import NullFormatter
 
 from workflow.figures import style
 
@@ -24,6 +25,8 @@ def draw(table, published):
         theirs = published[published["parameter"] == parameter].sort_values("value")
         panel.plot(theirs["value"], theirs["loss"].clip(lower=FLOOR), "o--", ms=4, mfc="none", color=style.GREY, lw=0.7)
         panel.set(xscale="log", yscale="log", ylim=(FLOOR / 2, 1.5), xlabel=LABELS[parameter])
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
     panels[0][0].set_ylabel("1 - F1")
     panels[0][0].plot([], [], "o--", ms=4, mfc="none", color=style.GREY, lw=0.7, label="published")
     panels[0][0].legend(fontsize=6)
