@@ -47,7 +47,7 @@ lock: ## requirements.lock anew from pyproject.toml
 	&& grep -Ev '$(CUDA_ONLY)' "$$folder/lock" > "$$folder/kept" && cp "$$folder/kept" requirements.lock
 
 clean: ## remove what the workflow made; the environment and compiled mechanisms stay
-	rm -rf data/neuronio results/neuronio results/report.html results/report.log results/report.tsv .snakemake
+	rm -rf data/neuronio data/delay_memory results/neuronio results/delay_memory results/report.html results/report.log results/report.tsv .snakemake
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' $(MAKEFILE_LIST)
