@@ -62,9 +62,9 @@ def leaky(network):
         potential = np.array([1, -3, 0, 0.5, 7, theta, np.nextafter(theta, -np.inf)])
         left = Integrator(neuron, network.step).step(values | {u: potential})[u]
         arrived = arrival[0].after(potential, arrival[0].expression.evaluate(values))
-        reset = np.broadcast_to(spike[0].after(potential, spike[0].expression.evaluate(values | {u: potential})), potential.shape)
+        reset = spike[0].after(potential, spike[0].expression.evaluate(values | {u: potential}))
         resets = {"subtract": potential - theta, "zero": 0 * potential}
-        found = next((name for name, after in resets.items() if np.array_equal(reset, after)), None)
+        found = next((name for name, after in resets.items() if np.array_equal(reset + 0 * potential, after)), None)
         if (
             found
             and np.allclose(left, left[0] * potential, rtol=1e-12, atol=0)
