@@ -1,13 +1,14 @@
 """Tables and figures of the study delay_memory, from two small fits."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from sims.backends.compiled import PROJECT
-from workflow import study
+from workflow import record, record_delay_memory, study
 from workflow.figures.recall_capacity import limit
 from workflow.tables.replay import compared
 
@@ -19,6 +20,12 @@ SECTION = {
         {"name": "held", "parameter": "M", "values": [2, 3], "fits": ["margin"], "group": "capacity"},
     ],
 }
+FIGURES = [
+    ("recall", ["{}/margin/seed0/predictions.npz", "--shown", "margin"]),
+    ("recall_robustness", ["{}/margin/seed0/predictions.npz"]),
+    ("recall_sweeps", ["{}/metrics.csv", "--published", "workflow/tables/published_recall.csv"]),
+    ("recall_capacity", ["{}/metrics.csv"]),
+]
 FITS = {fitted["name"]: fitted for fitted in study.recalls(SECTION)}
 
 
@@ -49,18 +56,56 @@ def test_the_table_says_what_was_changed_and_what_is_recalled(scored):
     assert table.loc["margin", ["N", "D", "T"]].tolist() == [64, 16, 120]
 
 
-@pytest.mark.parametrize(
-    "name, arguments",
-    [
-        ("recall", ["{}/margin/seed0/predictions.npz", "--shown", "margin"]),
-        ("recall_robustness", ["{}/margin/seed0/predictions.npz"]),
-        ("recall_sweeps", ["{}/metrics.csv", "--published", "workflow/tables/published_recall.csv"]),
-        ("recall_capacity", ["{}/metrics.csv"]),
-    ],
-)
-def test_every_figure_is_drawn(scored, run_module, tmp_path, name, arguments):
-    run_module(f"workflow.figures.{name}", *(text.format(scored) for text in arguments), "--out", tmp_path / name)
-    assert (tmp_path / f"{name}.svg").stat().st_size > 5000 and (tmp_path / f"{name}.png").stat().st_size > 5000
+@pytest.fixture(scope="module")
+def drawn(scored, run_module):
+    """The folder of `scored` with figures, a replay and a cost."""
+    for name, arguments in FIGURES:
+        run_module(f"workflow.figures.{name}", *(text.format(scored) for text in arguments), "--out", scored / name)
+    replay = {"trials": 1, "spikes": 75, "spikes_of_the_fit": 75, "in_both": 75, "identical": True}
+    (scored / "replay.json").write_text(json.dumps(replay))
+    (scored / "fit.tsv").write_text("s\tmax_rss\tcpu_time\n10\t500\t180\n")
+    return scored
+
+
+def test_every_figure_is_drawn(drawn):
+    for name, _ in FIGURES:
+        assert all((drawn / f"{name}.{ending}").stat().st_size > 5000 for ending in ("svg", "png"))
+
+
+def test_the_section_shows_every_listed_network_and_figure(drawn, run_module):
+    figures = [drawn / f"{name}.svg" for name, _ in FIGURES]
+    run_module(
+        "workflow.report.section",
+        *("--out", drawn / "section.html", "--template", "workflow/report/delay_memory.html.jinja", "--scale", "tiny"),
+        *("--figures", *figures, "--tables", drawn / "metrics.csv", "--results", drawn / "replay.json"),
+        *("--equations", "equations/delays.yaml", "--costs", drawn / "fit.tsv"),
+    )
+    section = (drawn / "section.html").read_text()
+    assert section.count("<img src=") == len(FIGURES) and "2 of 2" in section and "the same spikes" in section
+    assert "<td>margin</td>" in section and "M_3_margin" not in section
+
+
+def test_a_record_stands_in_the_readme(drawn, run_module, tmp_path):
+    (tmp_path / "README.md").write_text("a\n<!-- record: delay_memory -->\n<!-- /record -->\nb\n")
+    run_module(
+        "workflow.record_delay_memory",
+        *("--out", tmp_path / "record" / "default", "--readme", tmp_path / "README.md", "--command", "snakemake it"),
+        *("--scale", "default", "--shown", "margin", "--metrics", drawn / "metrics.csv"),
+        *("--replay", drawn / "replay.json", "--pictures", drawn / "recall.png", "--costs", drawn / "fit.tsv"),
+    )
+    readme = (tmp_path / "README.md").read_text()
+    assert "`snakemake it`" in readme and "scale default" in readme and "3.0 CPU minutes" in readme
+    assert "| margin | 0.3 | hebbian | 0.3 | 0 | 1.0000 | 1.0000 | 1.0000 | 2 of 2 |" in readme
+    assert "| 64 | 16 | 120 | 0.01 | 2 (1.0000) | – |" in readme and readme.count(".png") == 1
+
+
+def test_the_readme_shows_the_record_and_nothing_else(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    found = record_delay_memory.piece(Path("results/record/delay_memory"))
+    if not found:
+        pytest.skip("no run has been recorded in results/record/delay_memory")
+    readme = Path("README.md").read_text()
+    assert record.updated(readme, {record_delay_memory.MARK: found}) == readme
 
 
 def test_the_limit_is_two_patterns_a_weight_for_half_active_neurons_and_more_for_sparse_ones():

@@ -239,7 +239,13 @@ def test_delay_memory_is_a_target_of_its_name(checkout):
 def test_a_number_of_the_network_reruns_its_study_alone(finished):
     finished.edit("equations/delays.yaml", "beta: {value: 0.7", "beta: {value: 0.8")
     jobs = finished.jobs(finished.snakemake("--dry-run"))
-    assert jobs == {"write_recall_network": RECALLS, **AFTER_A_RECALL}
+    assert jobs == {"write_recall_network": RECALLS, **AFTER_A_RECALL, "write_recall_section": 1, "write_report": 1}
+
+
+def test_a_figure_of_recall_reruns_its_figure_and_the_report(finished):
+    finished.edit("workflow/figures/recall_sweeps.py", "FLOOR = 1e-5", "FLOOR = 1e-4")
+    jobs = finished.jobs(finished.snakemake("--dry-run"))
+    assert jobs == {"draw_recall_sweeps": 1, "write_recall_section": 1, "write_report": 1}
 
 
 def test_another_value_of_a_sweep_leaves_the_other_networks_alone(finished):
@@ -248,7 +254,8 @@ def test_another_value_of_a_sweep_leaves_the_other_networks_alone(finished):
     configured = finished.configured(f"delay_memory: {{sweeps: [{sweep}, {capacity}]}}")
     jobs = finished.jobs(finished.snakemake("--dry-run", *configured))
     once = dict.fromkeys(("write_recall_network", "fit_recall", "score_recall", "tabulate_recall"), 1)
-    assert jobs == once | {"draw_recall_sweeps": 1, "draw_recall_capacity": 1, "write_report": 1}
+    drawn = dict.fromkeys(("draw_recall_sweeps", "draw_recall_capacity", "write_recall_section", "write_report"), 1)
+    assert jobs == once | drawn
 
 
 def test_an_unknown_scale_is_refused(checkout):

@@ -20,6 +20,14 @@ def image(path):
     return "data:image/svg+xml;base64," + base64.b64encode(Path(path).read_bytes()).decode()
 
 
+def rendered(template, **values):
+    """A template's text with its values filled in and escaped; it may import others of its folder."""
+    loader = jinja2.FileSystemLoader(template.parent)
+    strict = {"autoescape": True, "undefined": jinja2.StrictUndefined}
+    environment = jinja2.Environment(loader=loader, **strict, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template(template.name).render(values)
+
+
 def scores(path):
     """The table of metrics, one row a model; scores are (mean, standard deviation) over seeds, None where undefined."""
     table = pd.read_csv(path)
@@ -86,12 +94,12 @@ def main():
     parser.add_argument("--card-page", required=True, help="where the data card is, for the reader")
     parser.add_argument("--cross-check", required=True, type=Path, help="JSON of sims neuronio cross-check")
     parser.add_argument("--equations", required=True, nargs="+", type=Path)
+    parser.add_argument("--sections", default=[], nargs="+", type=Path, help="HTML of the other studies")
     parser.add_argument("--costs", required=True, nargs="+", help="Snakemake's benchmark files")
     arguments = parser.parse_args()
 
-    strict = {"autoescape": True, "undefined": jinja2.StrictUndefined}
-    environment = jinja2.Environment(**strict, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(arguments.template.read_text()).render(
+    page = rendered(
+        arguments.template,
         config=arguments.configuration,
         configuration=yaml.safe_dump(arguments.configuration, sort_keys=False, default_flow_style=None, width=110),
         card=json.loads(arguments.card.read_text()),
@@ -102,6 +110,7 @@ def main():
         figures={path.stem: image(path) for path in arguments.figures},
         summary=arguments.summary.read_text(),
         equations={str(path): path.read_text() for path in dict.fromkeys(arguments.equations)},
+        sections=[path.read_text() for path in arguments.sections],
         costs=costs(arguments.costs),
         versions={"Python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     )

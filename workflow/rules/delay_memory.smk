@@ -295,3 +295,58 @@ rule draw_recall_capacity:
         runtime=lambda wildcards, attempt: 5 * attempt,
     shell:
         "python -m workflow.figures.recall_capacity {input.metrics:q} --out {params.stem:q} > {log:q} 2>&1"
+
+
+rule write_recall_section:
+    "This study's section of the report."
+    input:
+        script="workflow/report/section.py",
+        template="workflow/report/delay_memory.html.jinja",
+        macros="workflow/report/macros.html.jinja",
+        metrics=f"{RECALL_RESULTS}/metrics.csv",
+        replay=f"{RECALL_RESULTS}/replay.json",
+        figures=expand(f"{RECALL_RESULTS}/figures/{{name}}.svg", name=RECALL_FIGURES),
+        equations=documents.sources(RECALL["equations"]),
+        costs=[*expand("{fit}/{step}.tsv", fit=RECALL_FITS, step=["fit", "evaluate"]), f"{RECALL_RESULTS}/replay.tsv"],
+    output:
+        f"{RECALL_RESULTS}/section.html",
+    log:
+        f"{RECALL_RESULTS}/section.log",
+    benchmark:
+        f"{RECALL_RESULTS}/section.tsv"
+    params:
+        scale=RECALL_LABEL,
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.report.section --out {output:q} --template {input.template} --scale {params.scale} --figures {input.figures:q}"
+        " --tables {input.metrics:q} --results {input.replay:q} --equations {input.equations:q} --costs {input.costs:q} > {log:q} 2>&1"
+
+
+rule record_delay_memory:
+    "Keep this run's results in results/record/ and show them in the README; asked for by name, after a run worth keeping."
+    input:
+        script="workflow/record_delay_memory.py",
+        metrics=f"{RECALL_RESULTS}/metrics.csv",
+        replay=f"{RECALL_RESULTS}/replay.json",
+        pictures=expand(f"{RECALL_RESULTS}/figures/{{name}}.png", name=RECALL_FIGURES),
+        costs=rules.write_recall_section.input.costs,
+    output:
+        f"results/record/delay_memory/{RECALL_LABEL}/provenance.json",
+    log:
+        f"results/record_delay_memory_{RECALL_LABEL}.log",
+    params:
+        folder=lambda wildcards, output: Path(output[0]).parent,
+        command=f"snakemake --cores 8 delay_memory --config scale={config['scale']}",
+        scale=config["scale"],
+        shown=RECALL["reference"],
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.record_delay_memory --out {params.folder:q} --readme README.md --command {params.command:q}"
+        " --scale {params.scale} --shown {params.shown} --metrics {input.metrics:q} --replay {input.replay:q} --pictures {input.pictures:q}"
+        " --costs {input.costs:q} > {log:q} 2>&1"

@@ -6,6 +6,8 @@ rule write_report:
     input:
         script="workflow/report/page.py",
         template="workflow/report/report.html.jinja",
+        macros="workflow/report/macros.html.jinja",
+        sections=[rules.write_recall_section.output],
         summary="results/neuronio/equations.txt",
         metrics=f"{RESULTS}/metrics.csv",
         paired=f"{RESULTS}/paired.csv",
@@ -38,7 +40,7 @@ rule write_report:
         "python -m workflow.report.page --out {output} --template {input.template} --configuration {params.configuration:q}"
         " --summary {input.summary} --metrics {input.metrics:q} --paired {input.paired:q} --figures {input.figures:q}"
         " --card {input.card:q} --card-page {params.card_page:q} --cross-check {input.cross_check:q} --equations {input.equations:q}"
-        " --costs {input.costs:q} > {log} 2>&1"
+        " --sections {input.sections:q} --costs {input.costs:q} > {log} 2>&1"
 
 
 rule record:

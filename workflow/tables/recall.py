@@ -24,7 +24,8 @@ def row(folder, fits):
     found = {name: fitted[name] for name in ("name", "method", "sweep", "parameter", "value")}
     found |= {"groups": " ".join(fitted["groups"]), "seed": metrics["seed"], "steps": int(history["step"].iloc[-1])}
     found |= {name: getattr(network, name) for name in PARAMETERS}
-    found |= {"margin": metrics["model_settings"]["margin"], "f1_before_steps": history["valid_f1"].iloc[0]}
+    found |= {name: metrics["model_settings"][name] for name in ("theta", "first", "margin")}
+    found |= {"f1_before_steps": history["valid_f1"].iloc[0]}
     return found | {name: metrics[name] for name in METRICS} | {"cpu_s": history["cpu_s"].iloc[-1]}
 
 
