@@ -86,6 +86,9 @@ def fit(
 
         _settle_process(threads)
         task_class, model_class = tasks.find(task), models.find(model)
+        if (found := getattr(task_class, "model", model)) != model or getattr(model_class, "task", task) != task:
+            wanted = f"{found} for the task {task}" if found != model else f"the task {model_class.task} for {model}"
+            raise settings.SettingError(f"fit {task} {model}: found two that do not fit, expected {wanted}")
         chosen = settings.change({"model": model_class.Settings(), "task": task_class.Settings()}, overrides or [])
         training = gradient.Training(steps, batch_size, learning_rate, seed, clip, validate_every, optimizer)
         task_object = task_class(chosen["task"])

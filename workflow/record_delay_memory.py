@@ -39,22 +39,22 @@ def table(folder):
     lines = [
         f"`{made['command']}`",
         "",
-        f"N {first['N']}, D {first['D']}, T {first['T']}, M {first['M']}, p_A {first['p_A']:g}, scale {made['scale']}, "
+        f"D {first['D']}, p_A {first['p_A']:g} where N is {first['N']}, scale {made['scale']}, "
         f"code {made['code_version']}; {60 * sum(hours.values()):.1f} CPU minutes in all. The weights of "
         f"{made['shown']} as N × N × D delayed synapses of Brian2: {replay['in_both']} of {replay['spikes']} spikes in "
         f"{replay['trials']} patterns are those of its own run, which had {replay['spikes_of_the_fit']}.",
         "",
-        "| network | θ | first weights | margin | steps of backpropagation | F1 before them | F1 | precision | "
-        "patterns without a mistake | CPU s of learning |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| network | N, T, M | θ | first weights | margin | steps of backpropagation | F1 before them | F1 | "
+        "precision | patterns without a mistake | CPU s of learning |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for _, rows in listed.groupby("name", sort=False):
         row, mean = rows.iloc[0], rows[["f1_before_steps", "f1", "precision", "cpu_s"]].mean()
         precision = "–" if pd.isna(mean["precision"]) else f"{mean['precision']:.4f}"
         lines.append(
-            f"| {row['name']} | {row['theta']:g} | {row['first']} | {row['margin']:g} | {row['steps']} | "
-            f"{mean['f1_before_steps']:.4f} | {mean['f1']:.4f} | {precision} | "
-            f"{rows['perfect'].sum()} of {rows['patterns'].sum()} | {mean['cpu_s']:.1f} |"
+            f"| {row['name']} | {row['N']}, {row['T']}, {row['M']} | {row['theta']:g} | {row['first']} | "
+            f"{row['margin']:g} | {row['steps']} | {mean['f1_before_steps']:.4f} | {mean['f1']:.4f} | "
+            f"{precision} | {rows['perfect'].sum()} of {rows['patterns'].sum()} | {mean['cpu_s']:.1f} |"
         )
     return "\n".join([*lines, *_capacities(found[found["groups"] == "capacity"]), ""])
 

@@ -5,7 +5,8 @@ dataclass `Model.Settings`, that maps [batch, time, num_input] to [batch, time, 
 operations one step of inference takes on a dense input as its equations stand (`flops_per_step`; a multiplication and
 an addition count one each). It may say that it takes such input as Events too (`takes_events`), how many of its
 trainable parameters can never influence the output (`dead_parameters`) and what its paper prints for the same settings
-(`printed_count`), and take its first weights from the training data (`start(data)`, as the task reads it).
+(`printed_count`), take its first weights from the training data (`start(data)`, as the task reads it), and name the one
+task that it can learn (`task`).
 """
 
 from fitting.models.delay_network import DelayNetwork

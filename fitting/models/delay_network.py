@@ -72,6 +72,7 @@ class DelayNetwork(nn.Module):
     """See the module. The outputs are the spikes of the first neurons."""
 
     Settings = Settings
+    task = "recall"
 
     def __init__(self, settings, num_input, num_output):
         super().__init__()

@@ -83,6 +83,7 @@ class Recall:
     """The task; see the module."""
 
     Settings = Settings
+    model = "delay_network"
 
     def __init__(self, settings):
         self.settings = settings

@@ -127,3 +127,16 @@ def test_an_unknown_optimizer_is_refused(network_file, tmp_path):
     arguments = ("--data", file, "--valid", file, "--out", tmp_path / "fit", "--optimizer", "newton")
     result = call("fit", "recall", "delay_network", *arguments)
     assert result.exit_code == 2 and "optimizer: found newton, expected adam or normalised" in result.output
+
+
+@pytest.mark.parametrize(
+    "task, model, expected",
+    [
+        ("recall", "elm", "expected delay_network for the task recall"),
+        ("neuronio", "delay_network", "expected the task recall for delay_network"),
+    ],
+)
+def test_a_network_of_delays_and_recall_go_only_together(network_file, tmp_path, task, model, expected):
+    file = network_file()
+    result = call("fit", task, model, "--data", file, "--valid", file, "--out", tmp_path / "fit")
+    assert result.exit_code == 2 and expected in " ".join(result.output.split())

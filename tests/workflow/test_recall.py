@@ -95,7 +95,7 @@ def test_a_record_stands_in_the_readme(drawn, run_module, tmp_path):
     )
     readme = (tmp_path / "README.md").read_text()
     assert "`snakemake it`" in readme and "scale default" in readme and "3.0 CPU minutes" in readme
-    assert "| margin | 0.3 | hebbian | 0.3 | 0 | 1.0000 | 1.0000 | 1.0000 | 2 of 2 |" in readme
+    assert "| margin | 64, 120, 2 | 0.3 | hebbian | 0.3 | 0 | 1.0000 | 1.0000 | 1.0000 | 2 of 2 |" in readme
     assert "| 64 | 16 | 120 | 0.01 | 2 (1.0000) | – |" in readme and readme.count(".png") == 1
 
 
