@@ -160,6 +160,12 @@ def test_margins_recall_the_sixteen_published_patterns_without_a_mistake(first, 
 
 
 @pytest.mark.slow
+def test_margins_recall_sixteen_times_as_many_patterns():
+    found = recalled(patterns_of(M=256), first="random", margin=0.3)
+    assert found["f1"] >= 0.999 and found["ran_away"] == 0
+
+
+@pytest.mark.slow
 def test_either_normaliser_of_gain_one_recalls_the_published_patterns_at_once():
     data = patterns_of()
     assert recalled(data)["f1"] >= 0.999 and recalled(data, first="hebbian_context", theta=0.5)["f1"] >= 0.999
