@@ -19,7 +19,12 @@ from workflow.figures import ablations, input_map, memory, performance, rates
 
 PROJECT = Path(__file__).resolve().parents[2]
 _SMALL_CELL_SEGMENTS = 72
-SCRIPTS = sorted(path.stem for path in (PROJECT / "workflow" / "figures").glob("*.py") if path.stem != "style")
+# The figures of the study delay_memory are drawn in test_recall.py.
+SCRIPTS = sorted(
+    path.stem
+    for path in (PROJECT / "workflow" / "figures").glob("*.py")
+    if path.stem != "style" and not path.stem.startswith("recall")
+)
 
 
 def _predictions(folder, spikes=True):
