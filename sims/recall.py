@@ -79,4 +79,4 @@ def read_weights(path):
 def f1(found, wanted):
     """How well spikes are recalled: 2 TP/(2 TP + FP + FN) over bool arrays of one shape; 1 where both have none."""
     hits, either = np.count_nonzero(found & wanted), np.count_nonzero(found) + np.count_nonzero(wanted)
-    return 2 * hits / either if either else 1.0
+    return float(2 * hits / either) if either else 1.0

@@ -100,18 +100,23 @@ def picture(folder):
     )
 
 
-def figures(folder):
-    """The record's other pictures with their captions, as Markdown."""
-    there = [(name, text) for name, text in CAPTIONS.items() if (folder / f"{name}.png").exists()]
+def figures(folder, captions):
+    """Those of the record's pictures that have a caption in {name: text}, as Markdown."""
+    there = [(name, text) for name, text in captions.items() if (folder / f"{name}.png").exists()]
     return "".join(f"\n![{name}]({folder / name}.png)\n\n*{text}*\n" for name, text in there)
+
+
+def kept(records):
+    """The records that there are of one study, a folder, in the order in which the README shows them."""
+    return [records / scale for scale in SCALES if (records / scale / "provenance.json").exists()]
 
 
 def pieces(records):
     """What the README shows of the records of one study, a folder: {mark: Markdown}, nothing where there are none."""
-    folders = [records / scale for scale in SCALES if (records / scale / "provenance.json").exists()]
+    folders = kept(records)
     if not folders:
         return {}
-    return {"picture": picture(folders[0]), "table": "\n".join(map(table, folders)) + figures(folders[0])}
+    return {"picture": picture(folders[0]), "table": "\n".join(map(table, folders)) + figures(folders[0], CAPTIONS)}
 
 
 def updated(readme, pieces):

@@ -1,7 +1,7 @@
 """Keep what a run of the study delay_memory came to in results/record/delay_memory/SCALE, and put it into the README.
 
 As of workflow/record.py, a record has tables, pictures and provenance.json; the README shows the tables of all scales
-in SCALES that there are, and the pictures of the first, between the marks of delay_memory.
+that there are, and the pictures of the first, between the marks of delay_memory.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import pandas as pd
 from sims import sealed
 from sims.ground_truth import code_version
 from workflow.figures.recall_capacity import ENOUGH, limit
-from workflow.record import SCALES, updated
+from workflow.record import figures, kept, updated
 from workflow.report.page import costs
 
 MARK = "delay_memory"
@@ -79,12 +79,8 @@ def _capacities(found):
 
 def piece(records):
     """What the README shows of the study's records, a folder, as Markdown; empty where there are none."""
-    folders = [records / scale for scale in SCALES if (records / scale / "provenance.json").exists()]
-    if not folders:
-        return ""
-    there = [(name, text) for name, text in CAPTIONS.items() if (folders[0] / f"{name}.png").exists()]
-    pictures = "".join(f"\n![{name}]({folders[0] / name}.png)\n\n*{text}*\n" for name, text in there)
-    return "\n".join(map(table, folders)) + pictures
+    folders = kept(records)
+    return "\n".join(map(table, folders)) + figures(folders[0], CAPTIONS) if folders else ""
 
 
 def main():

@@ -24,6 +24,7 @@ from sims import delays
 from sims.backends import numpy_delays
 from sims.delays import DelayNetwork
 from sims.mistakes import Mistake
+from sims.recall import f1
 from sims.stimuli import patterns
 from sims.streams import stream
 
@@ -144,7 +145,7 @@ class Recall:
         found = self.run(model, data.imposed(range(len(data.spikes))), show_progress)
         scored, wanted = found[:, data.network.scored], data.spikes[:, data.network.D :]
         hits, emitted, there = (int(np.count_nonzero(x)) for x in (scored & wanted, scored, wanted))
-        score = f1(hits, emitted, there)
+        score = f1(scored, wanted)
         metrics = {
             "loss": 1 - score,
             "f1": score,
@@ -211,9 +212,4 @@ class Recall:
                     run[draw.random(run.shape) < amount] = 1
         found, wanted = self.run(model, imposed)[:, network.scored], data.spikes[chosen, network.D :]
         free = imposed[:, network.scored] < 0
-        return f1(*(int(np.count_nonzero(x & free)) for x in (found & wanted, found, wanted)))
-
-
-def f1(hits, emitted, wanted):
-    """2 TP/(2 TP + FP + FN) of counts; 1 where nothing was wanted and nothing emitted."""
-    return 2 * hits / (emitted + wanted) if emitted + wanted else 1.0
+        return f1(found & free, wanted & free)
