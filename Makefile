@@ -8,6 +8,7 @@ WORKERS ?= 2
 # Small matrices: threads of one process only get into each other's way.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 PYTEST = $(ONE_THREAD) $(VENV)/bin/python -m pytest -n $(WORKERS) -q
+STUDIES = neuronio delay_memory
 # What torch's CUDA build adds; the lock must fit the CPU build too.
 CUDA_ONLY = ^(nvidia-|triton|cuda-)
 
@@ -47,7 +48,7 @@ lock: ## requirements.lock anew from pyproject.toml
 	&& grep -Ev '$(CUDA_ONLY)' "$$folder/lock" > "$$folder/kept" && cp "$$folder/kept" requirements.lock
 
 clean: ## remove what the workflow made; the environment and compiled mechanisms stay
-	rm -rf data/neuronio data/delay_memory results/neuronio results/delay_memory results/report.html results/report.log results/report.tsv .snakemake
+	rm -rf $(STUDIES:%=data/%) $(STUDIES:%=results/%) results/report.html results/report.log results/report.tsv .snakemake
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' $(MAKEFILE_LIST)

@@ -18,6 +18,11 @@ PARTS = (
     "data/registry.csv",
     "data/morphologies/l5_stylised.swc",
 )
+# The rules of each file of workflow/rules; but for the report, each is a study and gathers it under its own name.
+RULES = {
+    path.stem: set(re.findall(r"^rule (\w+):", path.read_text(), re.MULTILINE))
+    for path in (PROJECT / "workflow" / "rules").glob("*.smk")
+}
 
 
 class Checkout:
@@ -43,7 +48,8 @@ class Checkout:
     def plan(self, run):
         """The jobs and shards of a finished dry run; see `planned`."""
         shards = set(re.findall(r"Simulating .* \((\w+ \d+)\)", run.stdout))
-        return {rule: count for rule, count in self.jobs(run).items() if "recall" not in rule}, shards
+        those = RULES["neuronio"] | RULES["report"]
+        return {rule: count for rule, count in self.jobs(run).items() if rule in those}, shards
 
     def jobs(self, run):
         """{rule: number of jobs} of a finished dry run, without the rules that only gather others."""
@@ -51,7 +57,7 @@ class Checkout:
         table = re.search(r"^Job stats:\n.*\n-.*\n((?:\w+ +\d+\n)*)", run.stdout, re.MULTILINE)
         jobs = dict(line.split() for line in table[1].splitlines()) if table else {}
         assert jobs or "Nothing to be done" in run.stdout, run.stdout
-        gathering = ("all", "neuronio", "delay_memory", "total")
+        gathering = ("all", "total", *RULES)
         return {rule: int(count) for rule, count in jobs.items() if rule not in gathering}
 
     def configured(self, text):

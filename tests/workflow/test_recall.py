@@ -1,14 +1,13 @@
 """Tables and figures of the study delay_memory, from two small fits."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from sims.backends.compiled import PROJECT
-from workflow import record, record_delay_memory, study
+from workflow import study
 from workflow.figures.recall_capacity import limit
 from workflow.tables.replay import compared
 
@@ -88,24 +87,15 @@ def test_the_section_shows_every_listed_network_and_figure(drawn, run_module):
 def test_a_record_stands_in_the_readme(drawn, run_module, tmp_path):
     (tmp_path / "README.md").write_text("a\n<!-- record: delay_memory -->\n<!-- /record -->\nb\n")
     run_module(
-        "workflow.record_delay_memory",
+        *("workflow.record", "delay_memory"),
         *("--out", tmp_path / "record" / "default", "--readme", tmp_path / "README.md", "--command", "snakemake it"),
-        *("--scale", "default", "--shown", "margin", "--metrics", drawn / "metrics.csv"),
-        *("--replay", drawn / "replay.json", "--pictures", drawn / "recall.png", "--costs", drawn / "fit.tsv"),
+        *("--scale", "default", "--shown", "margin", "--tables", drawn / "metrics.csv"),
+        *("--results", drawn / "replay.json", "--pictures", drawn / "recall.png", "--costs", drawn / "fit.tsv"),
     )
     readme = (tmp_path / "README.md").read_text()
     assert "`snakemake it`" in readme and "scale default" in readme and "3.0 CPU minutes" in readme
     assert "| margin | 64, 120, 2 | 0.3 | hebbian | 0.3 | 0 | 1.0000 | 1.0000 | 1.0000 | 2 of 2 |" in readme
     assert "| 64 | 16 | 120 | 0.01 | 2 (1.0000) | – |" in readme and readme.count(".png") == 1
-
-
-def test_the_readme_shows_the_record_and_nothing_else(monkeypatch):
-    monkeypatch.chdir(PROJECT)
-    found = record_delay_memory.piece(Path("results/record/delay_memory"))
-    if not found:
-        pytest.skip("no run has been recorded in results/record/delay_memory")
-    readme = Path("README.md").read_text()
-    assert record.updated(readme, {record_delay_memory.MARK: found}) == readme
 
 
 def test_the_limit_is_two_patterns_a_weight_for_half_active_neurons_and_more_for_sparse_ones():

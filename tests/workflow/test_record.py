@@ -13,22 +13,23 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def test_pieces_replace_what_stands_between_their_marks():
-    readme = "a\n<!-- record: table -->\nold\n<!-- /record -->\nb\n<!-- record: picture -->\n<!-- /record -->\nc\n"
-    found = record.updated(readme, {"table": "new\n", "picture": "seen\n"})
+    readme = "a\n<!-- record: neuronio -->\nold\n<!-- /record -->\nb\n<!-- record: picture -->\n<!-- /record -->\nc\n"
+    found = record.updated(readme, {"neuronio": "new\n", "picture": "seen\n"})
     assert found == readme.replace("old", "new").replace("picture -->\n", "picture -->\nseen\n")
-    assert record.updated(found, {"table": "new\n"}) == found
+    assert record.updated(found, {"neuronio": "new\n"}) == found
 
 
 def test_a_missing_mark_is_an_error():
     with pytest.raises(ValueError):
-        record.updated("nothing marked", {"table": ""})
+        record.updated("nothing marked", {"neuronio": ""})
 
 
-def test_the_readme_shows_the_records_and_nothing_else(monkeypatch):
+@pytest.mark.parametrize("study", record.STUDIES)
+def test_the_readme_shows_the_records_and_nothing_else(study, monkeypatch):
     monkeypatch.chdir(PROJECT)
-    found = record.pieces(Path("results/record/neuronio"))
+    found = record.shown(Path("results/record") / study, study)
     if not found:
-        pytest.skip("no run has been recorded in results/record/neuronio")
+        pytest.skip(f"no run has been recorded in results/record/{study}")
     readme = Path("README.md").read_text()
     assert record.updated(readme, found) == readme
 
@@ -40,10 +41,10 @@ def recorded(tmp_path, make_shard, data_card, run_module):
     neuronio.write(make_shard(2, 2, 1000, 20, backend="cable"), tmp_path / "test" / "000.nc")
     card = data_card(tmp_path / "test" / "000.nc", out=tmp_path)
     card["splits"].append(card["splits"][0] | {"split": "train"})
-    (tmp_path / "card.json").write_text(json.dumps(card))
+    (tmp_path / "data_card.json").write_text(json.dumps(card))
     (tmp_path / "test" / "000.tsv").write_text("s\tmax_rss\tcpu_time\n10\t500\t1800\n")
     (tmp_path / "README.md").write_text(
-        "a\n<!-- record: picture -->\n<!-- /record -->\n<!-- record: table -->\n<!-- /record -->\n"
+        "a\n<!-- record: picture -->\n<!-- /record -->\n<!-- record: neuronio -->\n<!-- /record -->\n"
     )
 
     def make(label, pictures=("trace", "cell"), tables=("metrics",)):
@@ -54,15 +55,8 @@ def recorded(tmp_path, make_shard, data_card, run_module):
             "model,other,metric,difference,low,high\nbranch_elm_5,branch_elm_20,auc_few_spikes,-0.13,-0.2,-0.1\n"
         )
         run_module(
-            "workflow.record",
-            *(
-                "--out",
-                tmp_path / "record" / label,
-                "--readme",
-                tmp_path / "README.md",
-                "--card",
-                tmp_path / "card.json",
-            ),
+            *("workflow.record", "neuronio", "--out", tmp_path / "record" / label, "--readme", tmp_path / "README.md"),
+            *("--results", tmp_path / "data_card.json"),
             *("--command", "snakemake all", "--scale", label, "--shown", "branch_elm_20"),
             *("--tables", *(tmp_path / f"{name}.csv" for name in tables)),
             *("--pictures", *(tmp_path / f"{name}.png" for name in pictures)),

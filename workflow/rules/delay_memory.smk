@@ -328,7 +328,8 @@ rule write_recall_section:
 rule record_delay_memory:
     "Keep this run's results in results/record/ and show them in the README; asked for by name, after a run worth keeping."
     input:
-        script="workflow/record_delay_memory.py",
+        script="workflow/record.py",
+        study="workflow/records/delay_memory.py",
         metrics=f"{RECALL_RESULTS}/metrics.csv",
         replay=f"{RECALL_RESULTS}/replay.json",
         pictures=expand(f"{RECALL_RESULTS}/figures/{{name}}.png", name=RECALL_FIGURES),
@@ -347,6 +348,6 @@ rule record_delay_memory:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime=lambda wildcards, attempt: 5 * attempt,
     shell:
-        "python -m workflow.record_delay_memory --out {params.folder:q} --readme README.md --command {params.command:q}"
-        " --scale {params.scale} --shown {params.shown} --metrics {input.metrics:q} --replay {input.replay:q} --pictures {input.pictures:q}"
+        "python -m workflow.record delay_memory --out {params.folder:q} --readme README.md --command {params.command:q}"
+        " --scale {params.scale} --shown {params.shown} --tables {input.metrics:q} --results {input.replay:q} --pictures {input.pictures:q}"
         " --costs {input.costs:q} > {log:q} 2>&1"

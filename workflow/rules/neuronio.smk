@@ -23,6 +23,12 @@ STYLE = ["sims/style.py", "workflow/figures/style.py"]
 FIGURES = ["cell", "input_map", "rates", "statistics", "performance", "flops", "trace", "memory", "roc", "learning"]
 FIGURES += ["ablations"] if study.fit_folders(NEURONIO, RESULTS, *study.ABLATIONS) else []
 FIGURES += ["curves"] if CURVES else []
+COSTS = [
+    "results/neuronio/equations.tsv",
+    *(path.replace(".nc", ".tsv") for path in EVERY_SHARD),
+    f"{RESULTS}/cross_check.tsv",
+    *expand("{fit}/{step}.tsv", fit=FITS, step=["fit", "evaluate"]),
+]
 
 
 rule neuronio:
@@ -605,3 +611,34 @@ rule draw_input_map:
         runtime=lambda wildcards, attempt: 5 * attempt,
     shell:
         "python -m workflow.figures.input_map {params.cell:q} {input.shards:q} --out {params.stem:q} > {log:q} 2>&1"
+
+
+rule record_neuronio:
+    "Keep this run's results in results/record/ and show them in the README; asked for by name, after a run worth keeping."
+    input:
+        script="workflow/record.py",
+        study="workflow/records/neuronio.py",
+        tables=[f"{RESULTS}/metrics.csv", f"{RESULTS}/paired.csv"],
+        pictures=expand(
+            f"{RESULTS}/figures/{{name}}.png",
+            name=[name for name in FIGURES if name in ("trace", "cell", "performance", "ablations", "curves")],
+        ),
+        card=rules.write_data_card.output.json,
+        costs=COSTS,
+    output:
+        f"results/record/neuronio/{LABEL}/provenance.json",
+    log:
+        f"results/record_neuronio_{LABEL}.log",
+    params:
+        folder=lambda wildcards, output: Path(output[0]).parent,
+        command=f"snakemake --cores 8 all --config cell={config['cell']} scale={config['scale']}",
+        scale=config["scale"],
+        shown=NEURONIO["reference"],
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.record neuronio --out {params.folder:q} --readme README.md --command {params.command:q} --scale {params.scale}"
+        " --shown {params.shown} --tables {input.tables:q} --pictures {input.pictures:q} --results {input.card:q} --costs {input.costs:q}"
+        " > {log:q} 2>&1"

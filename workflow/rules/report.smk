@@ -15,12 +15,7 @@ rule write_report:
         card=rules.write_data_card.output.json,
         cross_check=rules.cross_check.output,
         equations=documents.sources(config["equations"]) + documents.sources(config["inputs"]),
-        costs=[
-            "results/neuronio/equations.tsv",
-            *(path.replace(".nc", ".tsv") for path in EVERY_SHARD),
-            f"{RESULTS}/cross_check.tsv",
-            *expand("{fit}/{step}.tsv", fit=FITS, step=["fit", "evaluate"]),
-        ],
+        costs=COSTS,
     output:
         report("results/report.html", caption="../report/page.rst", category="Overview", labels={"what": "report"}),
     log:
@@ -41,34 +36,3 @@ rule write_report:
         " --summary {input.summary} --metrics {input.metrics:q} --paired {input.paired:q} --figures {input.figures:q}"
         " --card {input.card:q} --card-page {params.card_page:q} --cross-check {input.cross_check:q} --equations {input.equations:q}"
         " --sections {input.sections:q} --costs {input.costs:q} > {log} 2>&1"
-
-
-rule record:
-    "Keep this run's results in results/record/ and show them in the README; asked for by name, after a run worth keeping."
-    input:
-        script="workflow/record.py",
-        study=rules.neuronio.input,
-        tables=[f"{RESULTS}/metrics.csv", f"{RESULTS}/paired.csv"],
-        pictures=expand(
-            f"{RESULTS}/figures/{{name}}.png",
-            name=[name for name in FIGURES if name in ("trace", "cell", "performance", "ablations", "curves")],
-        ),
-        card=rules.write_data_card.output.json,
-        costs=rules.write_report.input.costs,
-    output:
-        f"results/record/neuronio/{LABEL}/provenance.json",
-    log:
-        f"results/record_{LABEL}.log",
-    params:
-        folder=lambda wildcards, output: Path(output[0]).parent,
-        command=f"snakemake --cores 8 all --config cell={config['cell']} scale={config['scale']}",
-        scale=config["scale"],
-        shown=NEURONIO["reference"],
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=lambda wildcards, attempt: 5 * attempt,
-    shell:
-        "python -m workflow.record --out {params.folder:q} --readme README.md --command {params.command:q} --scale {params.scale}"
-        " --shown {params.shown} --tables {input.tables:q} --pictures {input.pictures:q} --card {input.card:q} --costs {input.costs:q}"
-        " > {log} 2>&1"

@@ -1,24 +1,12 @@
-"""Keep what a run of the study delay_memory came to in results/record/delay_memory/SCALE, and put it into the README.
+"""The study delay_memory: every listed network, then capacities, and its figures."""
 
-As of workflow/record.py, a record has tables, pictures and provenance.json; the README shows the tables of all scales
-that there are, and the pictures of the first, between the marks of delay_memory.
-"""
-
-import argparse
 import json
-import platform
-import shutil
-from pathlib import Path
 
 import pandas as pd
 
-from sims import sealed
-from sims.ground_truth import code_version
 from workflow.figures.recall_capacity import ENOUGH, limit
-from workflow.record import figures, kept, updated
-from workflow.report.page import costs
+from workflow.record import figures
 
-MARK = "delay_memory"
 CAPTIONS = {
     "recall": "Left: one pattern's spikes (circles) and those that the network emits (dots); shaded: the cue. Right: "
     "F1 in stretches of D steps from the cue on.",
@@ -29,6 +17,16 @@ CAPTIONS = {
     "recall_capacity": "Left: F1 against the number of patterns. Right: the most patterns at F1 of at least 0.99, of "
     "those tried, against the limit of Gardner's theory, a landmark and no bound.",
 }
+
+
+def facts(results):
+    """What its provenance keeps of the replay, of workflow.tables.replay."""
+    return {"replay": results["replay"]}
+
+
+def pieces(folders):
+    """What the README shows of its records, as Markdown by mark."""
+    return {"delay_memory": "\n".join(map(table, folders)) + figures(folders[0], CAPTIONS)}
 
 
 def table(folder):
@@ -75,42 +73,3 @@ def _capacities(found):
         fewest = f"{lost.min()} ({f1[lost.min()]:.4f})" if len(lost) else "–"
         lines.append(f"| {' | '.join(f'{size:g}' for size in sizes)} | {most} | {fewest} | {limit(*sizes):.0f} |")
     return lines
-
-
-def piece(records):
-    """What the README shows of the study's records, a folder, as Markdown; empty where there are none."""
-    folders = kept(records)
-    return "\n".join(map(table, folders)) + figures(folders[0], CAPTIONS) if folders else ""
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", required=True, type=Path, help="folder of the record")
-    parser.add_argument("--readme", required=True, type=Path, help="file to update")
-    parser.add_argument("--command", required=True, help="what a reader would type for the same run")
-    parser.add_argument("--scale", required=True)
-    parser.add_argument("--shown", required=True, help="the network of the raster and of the replay")
-    parser.add_argument("--metrics", required=True, type=Path, help="CSV of workflow.tables.recall")
-    parser.add_argument("--replay", required=True, type=Path, help="JSON of workflow.tables.replay")
-    parser.add_argument("--pictures", required=True, nargs="+", type=Path)
-    parser.add_argument("--costs", required=True, nargs="+", help="Snakemake's benchmark files")
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    made = {
-        "command": arguments.command,
-        "scale": arguments.scale,
-        "shown": arguments.shown,
-        "code_version": code_version(),
-        "replay": json.loads(arguments.replay.read_text()),
-        "cpu_hours": {row["step"]: round(row["cpu_s"] / 3600, 4) for row in costs(arguments.costs)},
-        "python": platform.python_version(),
-    }
-    for source in (arguments.metrics, *arguments.pictures):
-        shutil.copyfile(source, arguments.out / source.name)
-    sealed.replace(arguments.out / "provenance.json", (json.dumps(made, indent=1) + "\n").encode())
-    text = updated(arguments.readme.read_text(), {MARK: piece(arguments.out.parent)})
-    sealed.replace(arguments.readme, text.encode())
-
-
-if __name__ == "__main__":
-    main()
