@@ -1,5 +1,4 @@
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -28,18 +27,20 @@ RULES = {
 class Checkout:
     """A copy of the project in which Snakemake may run."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, server):
+        self.folder, self.server = folder, server
 
     def snakemake(self, *arguments, target="all"):
-        """Run Snakemake at the smoke scale; returns the finished process, stdout and stderr together in stdout."""
-        command = [sys.executable, "-m", "snakemake", target, "--cores", "1", *arguments]
+        """Run Snakemake at the smoke scale; returns its `returncode` and, as `stdout`, what it said."""
+        command = [target, "--cores", "1", *arguments]
         if not {"--config", "--configfile"} & set(arguments):
             command += ["--config", "scale=smoke"]
-        environment = {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache")}
-        return subprocess.run(
-            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        said = self.folder.with_suffix(".txt")
+        asked = {"folder": str(self.folder), "arguments": command, "output": str(said)}
+        asked["environment"] = {"XDG_CACHE_HOME": str(self.folder / "cache")}
+        self.server.stdin.write(json.dumps(asked) + "\n")
+        self.server.stdin.flush()
+        return subprocess.CompletedProcess(command, int(self.server.stdout.readline()), said.read_text())
 
     def planned(self, *arguments):
         """What a dry run would do for NeuronIO and the report: {rule: number of jobs}; the shards as "train 000"."""
@@ -72,16 +73,25 @@ class Checkout:
         (self.folder / path).write_text(text.replace(before, after))
 
 
+@pytest.fixture(scope="session")
+def server():
+    """The process that runs Snakemake for all tests."""
+    command = [sys.executable, PROJECT / "tests" / "workflow" / "snakemake_server.py"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
 @pytest.fixture
-def checkout(tmp_path):
+def checkout(tmp_path, server):
     """A checkout in which nothing was run."""
-    return Checkout(_copied(PROJECT, tmp_path / "checkout", PARTS))
+    return Checkout(_copied(PROJECT, tmp_path / "checkout", PARTS), server)
 
 
 @pytest.fixture(scope="session")
-def _finished(tmp_path_factory):
+def _finished(tmp_path_factory, server):
     folder = _copied(PROJECT, tmp_path_factory.mktemp("finished") / "checkout", PARTS)
-    checkout = Checkout(folder)
+    checkout = Checkout(folder, server)
     summary = checkout.snakemake("--summary").stdout
     outputs = re.findall(r"^((?:data|results)/\S+)\t", summary, re.MULTILINE)
     costs = set(re.findall(r"(?:data|results)/[\w/.-]+\.tsv", checkout.snakemake("--dry-run").stdout))
@@ -97,9 +107,9 @@ def _finished(tmp_path_factory):
 
 
 @pytest.fixture
-def finished(_finished, tmp_path):
+def finished(_finished, tmp_path, server):
     """A checkout in which everything is up to date; its results are empty shells with Snakemake's true records."""
-    return Checkout(_copied(_finished, tmp_path / "checkout", [path.name for path in _finished.iterdir()]))
+    return Checkout(_copied(_finished, tmp_path / "checkout", [path.name for path in _finished.iterdir()]), server)
 
 
 @pytest.fixture(scope="session")
