@@ -1,8 +1,16 @@
+import contextlib
+import io
 import random
+import runpy
 import sys
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +22,27 @@ def seed():
         torch.manual_seed(0)
         torch.set_num_threads(1)
         torch.set_flush_denormal(False)  # set by the command line for the whole process
+
+
+@pytest.fixture(scope="session")
+def ended():
+    """Runner of `python -m MODULE ARGUMENT …` in the project's folder: its exit code, stdout and stderr.
+
+    In this process, which has imported what most modules need.
+    """
+
+    def run(module, *arguments):
+        out, err = io.StringIO(), io.StringIO()
+        said = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+        with contextlib.chdir(PROJECT), said[0], said[1], mock.patch("sys.argv", [module, *map(str, arguments)]):
+            try:
+                runpy.run_module(module, run_name="__main__")
+                code = 0
+            except SystemExit as end:
+                code = end.code or 0
+        return SimpleNamespace(code=code, stdout=out.getvalue(), stderr=err.getvalue())
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,7 @@
 """What the tests of sims share: where the real data are."""
 
 import os
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -21,16 +19,7 @@ def cell1_path():
     pytest.skip(f"cell1.asc is in none of {', '.join(map(str, folders))}")
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
+@pytest.fixture(scope="session")
+def command(ended):
     """`python -m sims …` in this process: its exit code, stdout and stderr."""
-    from sims.__main__ import main
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sims", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        captured = capsys.readouterr()
-        return SimpleNamespace(code=end.value.code, stdout=captured.out, stderr=captured.err)
-
-    return run
+    return lambda *arguments: ended("sims", *arguments)

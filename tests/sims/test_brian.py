@@ -357,17 +357,12 @@ def test_events_are_for_neuron_0_with_weight_1_unless_the_file_says_more(tmp_pat
         read_arrivals(tmp_path / "text.npz", model("dendrite_nmda"), 1)
 
 
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "sims", "simulate", *map(str, arguments)], cwd=PROJECT, capture_output=True, text=True
-    )
-
-
-def test_the_command_prints_one_line_and_writes_traces(tmp_path):
+def test_the_command_prints_one_line_and_writes_traces(command, tmp_path):
     given = archive(tmp_path / "events.npz", event_time_ms=[5.0], event_weight=[30.0])
-    run = command("equations/dendrite_nmda.yaml", "--set", "w=20", "--set", "tau_s=100*ms", "--duration", 50,
-                  "--dt", 0.5, "--events", given, "--out", tmp_path / "out.npz")  # fmt: skip
-    assert run.returncode == 0 and run.stdout.count("\n") == 1 and "v -" in run.stdout and " mV" in run.stdout
+    dendrite = "equations/dendrite_nmda.yaml", "--set", "w=20", "--set", "tau_s=100*ms"
+    times = "--duration", 50, "--dt", 0.5, "--events", given
+    run = command("simulate", *dendrite, *times, "--out", tmp_path / "out.npz")
+    assert run.code == 0 and run.stdout.count("\n") == 1 and "v -" in run.stdout and " mV" in run.stdout
     with np.load(tmp_path / "out.npz") as found:
         assert found["v"].shape == found["s"].shape == (100, 1) and found["time_ms"][1] == 0.5
         assert found["s"][10:12, 0] == pytest.approx([1, 4])
@@ -388,9 +383,9 @@ def test_a_value_on_the_command_line_must_fit_its_parameter(given, words):
         brian.read_changes(model("dendrite_nmda"), given)
 
 
-def test_the_command_refuses_in_one_line():
-    run = command("equations/dendrite_nmda.yaml", "--device", "tpu")
-    assert run.returncode == 2 and "Traceback" not in run.stderr
+def test_the_command_refuses_in_one_line(command):
+    run = command("simulate", "equations/dendrite_nmda.yaml", "--device", "tpu")
+    assert run.code == 2 and "Traceback" not in run.stderr
     assert run.stderr.splitlines()[-1] == "error: --device: found 'tpu', expected one of: runtime, torch, cpp, cuda"
 
 

@@ -1,8 +1,6 @@
 """Trials of a shard against the same in NEURON: what is compared, what agrees, and what is refused."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,14 +35,12 @@ def altered(path, folder, **attributes):
     return folder / "altered.nc"
 
 
-def test_the_cable_solver_in_float64_agrees_with_neuron_to_what_a_shard_keeps(shard, tmp_path):
+def test_the_cable_solver_in_float64_agrees_with_neuron_to_what_a_shard_keeps(command, shard, tmp_path):
     """Through the command line."""
-    command = ["neuronio", "cross-check", shard, tmp_path / "out.json", "--simulations", 1, "--seconds", 0.2]
-    run = subprocess.run(
-        [sys.executable, "-m", "sims", *map(str, command)], cwd=PROJECT, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-    found = json.loads((tmp_path / "out.json").read_text())
+    out = tmp_path / "out.json"
+    run = command("neuronio", "cross-check", shard, out, "--simulations", 1, "--seconds", 0.2)
+    assert run.code == 0, run.stderr
+    found = json.loads(out.read_text())
     assert found["shard"] == neuronio.read(shard).attributes and found["seconds"] == 0.2
     (trial,), total = found["trials"], found["total"]
     assert trial["simulation"] == 0 and trial["quiet_ms"] >= 30

@@ -15,7 +15,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 RATE, MEAN, SD, SD_OF_CAPPED = 1.223, -66.973, 4.20, 3.30
 
 
-def sims(*arguments, check=True, **environment):
+def sims(*arguments, **environment):
     """Run `python -m sims …` as a user would."""
     run = subprocess.run(
         [sys.executable, "-m", "sims", *map(str, arguments)],
@@ -24,15 +24,19 @@ def sims(*arguments, check=True, **environment):
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )
-    if check:
-        assert run.returncode == 0, run.stderr
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.fixture
+def refusal(command):
+    """Runner of `python -m sims …` that is refused: what it says."""
+
+    def run(*arguments):
+        found = command(*arguments)
+        assert found.code == 2 and "Traceback" not in found.stderr, found.stderr
+        return found.stderr
+
     return run
-
-
-def refusal(*arguments, **environment):
-    run = sims(*arguments, check=False, **environment)
-    assert run.returncode == 2 and "Traceback" not in run.stderr, run.stderr
-    return run.stderr
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +87,12 @@ def test_a_simulation_is_the_same_in_any_shard_and_on_any_number_of_cores(shard,
         (["--inputs", "equations/l5pc/cell.yaml"], "cell.yaml"),
     ],
 )
-def test_impossible_options_are_refused_before_anything_is_simulated(tmp_path, options, words):
+def test_impossible_options_are_refused_before_anything_is_simulated(tmp_path, options, words, refusal):
     message = refusal("neuronio", "generate", tmp_path / "out.nc", "--simulations", 1, "--seconds", 1, *options)
     assert words in message and not list(tmp_path.iterdir())
 
 
-def test_a_place_that_cannot_be_written_is_refused_before_anything_is_simulated(tmp_path):
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_simulated(tmp_path, refusal):
     (tmp_path / "file").write_text("in the way")
     message = refusal("neuronio", "generate", tmp_path / "file" / "out.nc", "--simulations", 1, "--seconds", 1)
     assert "out.nc" in message and "simulated" not in message
@@ -121,7 +125,7 @@ def test_given_events_are_answered_by_given_formats(tmp_path):
         ({"event_time_ms": np.array([None]), "event_channel": [0]}, "plain arrays"),
     ],
 )
-def test_events_that_cannot_be_are_refused(tmp_path, arrays, words):
+def test_events_that_cannot_be_are_refused(tmp_path, arrays, words, refusal):
     np.savez(tmp_path / "events.npz", **{name: np.asarray(values) for name, values in arrays.items()})
     assert words in refusal("l5pc", tmp_path / "events.npz", tmp_path / "out.npz")
     assert not (tmp_path / "out.npz").exists()
@@ -140,7 +144,7 @@ def test_both_simulators_answer_the_same_events_alike(tmp_path):
     np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-6)
 
 
-def test_a_file_that_is_no_archive_is_refused(tmp_path):
+def test_a_file_that_is_no_archive_is_refused(tmp_path, refusal):
     (tmp_path / "events.npz").write_text("1 2 3")
     assert "NumPy archive" in refusal("l5pc", tmp_path / "events.npz", tmp_path / "out.npz")
 

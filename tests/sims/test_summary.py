@@ -1,8 +1,6 @@
 """`python -m sims check`: one page about a file, and the fixed points of a dendrite."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -61,16 +59,12 @@ def test_every_file_has_a_summary_with_its_equations_and_plain_figures(path):
         (["equations"], 2, "cannot read"),
     ],
 )
-def test_the_command_prints_the_page_or_one_line_of_complaint(arguments, code, words):
-    command = [sys.executable, "-m", "sims", "check", *arguments]
-    run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
-    assert run.returncode == code and words in run.stdout + run.stderr and "Traceback" not in run.stderr
+def test_the_command_prints_the_page_or_one_line_of_complaint(command, arguments, code, words):
+    run = command("check", *arguments)
+    assert run.code == code and words in run.stdout + run.stderr and "Traceback" not in run.stderr
     assert code == 0 or run.stderr.count("\n") == 1
 
 
-def test_json_is_one_object():
-    run = subprocess.run(
-        [sys.executable, "-m", "sims", "check", "equations/dendrite_nmda.yaml", "--json"],
-        cwd=PROJECT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+def test_json_is_one_object(command):
+    run = command("check", "equations/dendrite_nmda.yaml", "--json")
     assert [point["stable"] for point in json.loads(run.stdout)["fixed_points"]] == [True, False, True]

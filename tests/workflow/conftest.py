@@ -113,13 +113,12 @@ def finished(_finished, tmp_path, server):
 
 
 @pytest.fixture(scope="session")
-def run_module():
+def run_module(ended):
     """Runner of `python -m MODULE ARGUMENT …` in the project; fails with what the module said."""
 
     def run(module, *arguments):
-        command = [sys.executable, "-m", module, *map(str, arguments)]
-        finished = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
-        assert finished.returncode == 0, finished.stderr
+        run = ended(module, *arguments)
+        assert run.code == 0, run.stderr
 
     return run
 

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -153,34 +151,38 @@ def _inputs(script, folder, make_shard):
             return [_small_cell(folder), *_shards(folder, make_shard, segments=_SMALL_CELL_SEGMENTS, cell="small")]
 
 
-def _draw(script, arguments, stem):
-    command = [sys.executable, "-m", f"workflow.figures.{script}", *map(str, arguments), "--out", str(stem)]
-    run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert Path(f"{stem}.svg").read_text().rstrip().endswith("</svg>")
-    assert Path(f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+@pytest.fixture
+def draw(run_module):
+    """Runner of a script of workflow/figures; fails unless it writes an SVG and a PNG."""
+
+    def run(script, arguments, stem):
+        run_module(f"workflow.figures.{script}", *arguments, "--out", stem)
+        assert Path(f"{stem}.svg").read_text().rstrip().endswith("</svg>")
+        assert Path(f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+
+    return run
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_script_writes_its_figure_as_svg_and_png(script, tmp_path, make_shard):
-    _draw(script, _inputs(script, tmp_path, make_shard), tmp_path / "figures" / script)
+def test_a_script_writes_its_figure_as_svg_and_png(draw, script, tmp_path, make_shard):
+    draw(script, _inputs(script, tmp_path, make_shard), tmp_path / "figures" / script)
 
 
 @pytest.mark.parametrize("script", ["statistics", "rates"])
-def test_silent_shards_are_drawn_too(script, tmp_path, make_shard):
-    _draw(script, _shards(tmp_path, make_shard, spikes=False, segments=20), tmp_path / script)
+def test_silent_shards_are_drawn_too(draw, script, tmp_path, make_shard):
+    draw(script, _shards(tmp_path, make_shard, spikes=False, segments=20), tmp_path / script)
 
 
 @pytest.mark.parametrize("script", ["performance", "ablations", "curves"])
-def test_undefined_scores_are_drawn_too(script, tmp_path, make_shard):
+def test_undefined_scores_are_drawn_too(draw, script, tmp_path, make_shard):
     arguments = _inputs(script, tmp_path, make_shard)
     _metrics(tmp_path, defined=False)
-    _draw(script, arguments, tmp_path / script)
+    draw(script, arguments, tmp_path / script)
 
 
-def test_performance_is_drawn_against_operations_too(tmp_path, make_shard):
+def test_performance_is_drawn_against_operations_too(draw, tmp_path, make_shard):
     arguments = _inputs("performance", tmp_path, make_shard)
-    _draw("performance", [*arguments, "--against", "flops_per_step"], tmp_path / "flops")
+    draw("performance", [*arguments, "--against", "flops_per_step"], tmp_path / "flops")
 
 
 def test_performance_has_the_headline_alone_and_means_over_seeds(tmp_path):
@@ -249,12 +251,12 @@ def test_a_map_of_another_cells_inputs_is_refused(tmp_path, make_shard):
 
 
 @pytest.mark.parametrize("script, inputs", [("trace", _predictions), ("roc", _predictions), ("learning", _history)])
-def test_silent_simulations_are_drawn_too(script, inputs, tmp_path):
-    _draw(script, [inputs(tmp_path / "one" / "seed0", False)], tmp_path / script)
+def test_silent_simulations_are_drawn_too(draw, script, inputs, tmp_path):
+    draw(script, [inputs(tmp_path / "one" / "seed0", False)], tmp_path / script)
 
 
-def test_the_same_input_draws_the_same_svg(tmp_path):
+def test_the_same_input_draws_the_same_svg(draw, tmp_path):
     inputs = [_history(tmp_path / "one" / "seed0")]
     for name in ("first", "second"):
-        _draw("learning", inputs, tmp_path / name)
+        draw("learning", inputs, tmp_path / name)
     assert (tmp_path / "first.svg").read_text() == (tmp_path / "second.svg").read_text()
