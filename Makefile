@@ -12,7 +12,7 @@ STUDIES = neuronio delay_memory
 # What torch's CUDA build adds; the lock must fit the CPU build too.
 CUDA_ONLY = ^(nvidia-|triton|cuda-)
 
-.PHONY: all smoke test slow lint lock setup clean help
+.PHONY: all smoke test slow slurm lint lock setup clean help
 .DELETE_ON_ERROR:
 
 all: setup ## every study at the scale SCALE (default), on CORES cores (all)
@@ -26,6 +26,10 @@ test: setup ## the tests but for slow ones
 
 slow: setup ## the slow tests
 	$(PYTEST) -m "slow and not slurm"
+
+slurm: setup ## the tests on a SLURM cluster of this machine, which root can install
+	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -c requirements.lock ".[slurm]"
+	$(ONE_THREAD) $(VENV)/bin/python -m pytest -q -m slurm
 
 lint: setup ## ruff, and Snakemake's own linter
 	$(VENV)/bin/ruff check

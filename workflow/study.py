@@ -145,9 +145,10 @@ def cell_files(path):
 def data_folder(cell, scale):
     """The folder of a cell's shards.
 
-    Scales share their shards, of which one has the first so many; but smoke's are smaller.
+    Scales share their shards, of which one has the first so many; but smoke's are smaller, and paper's as large as a
+    cluster's jobs should be.
     """
-    return f"data/neuronio/{cell_name(cell)}" + ("/smoke" if scale == "smoke" else "")
+    return f"data/neuronio/{cell_name(cell)}" + (f"/{scale}" if scale in ("smoke", "paper") else "")
 
 
 def shards(neuronio, folder, split):

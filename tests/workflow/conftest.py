@@ -14,6 +14,7 @@ PARTS = (
     "sims",
     "fitting",
     "equations",
+    "pyproject.toml",
     "data/registry.csv",
     "data/morphologies/l5_stylised.swc",
 )

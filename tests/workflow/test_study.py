@@ -53,7 +53,7 @@ def test_scales_that_share_their_shards_cut_them_alike():
         for split, sizes in configuration(scale)["neuronio"]["splits"].items():
             shape = sizes["simulations"], sizes["seconds"]
             shapes.setdefault((study.data_folder("cell1", scale), split), set()).add(shape)
-    assert {len(found) for found in shapes.values()} == {1} and len(shapes) == 6
+    assert {len(found) for found in shapes.values()} == {1} and len(shapes) == 9
 
 
 @pytest.mark.parametrize(
