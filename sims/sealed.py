@@ -72,6 +72,11 @@ def write(path, data):
     replace(path, data + _seal(data))
 
 
+def is_sealed(path):
+    """Whether a file ends in a seal, right or wrong.  Raises OSError."""
+    return Path(path).read_bytes()[-_LENGTH:].startswith(_PREFIX)
+
+
 def read(path):
     """The bytes that `write` was given.
 
