@@ -21,6 +21,8 @@ neuronio_commands = typer.Typer(
     no_args_is_help=True, help="The NeuronIO data set: inputs and outputs of the layer-5 cell."
 )
 app.add_typer(neuronio_commands, name="neuronio")
+stimuli_commands = typer.Typer(no_args_is_help=True, help="Data that tasks are made of.")
+app.add_typer(stimuli_commands, name="stimuli")
 
 Cell = Annotated[str, typer.Option(help="morphology: stylised, cell1, or the path of a .asc or .swc file")]
 Equations = Annotated[Path, typer.Option(help="the cell's equation file")]
@@ -209,6 +211,42 @@ def cross_check_shard(
     with _progress(max(0, simulations * seconds) * 1000) as bar:
         found = cross_check.cross_check(shard, cell, equations, inputs, simulations, seconds, bar.update)
     sealed.replace(out, (json.dumps(found, indent=1) + "\n").encode())
+
+
+@stimuli_commands.command("pathfinder")
+def draw_pathfinder(
+    out: Annotated[Path, typer.Argument(help="OUT.npz, written whole or not at all")],
+    images: Annotated[int, typer.Option(min=1, help="how many")] = 1000,
+    first: Annotated[int, typer.Option(min=0, help="number of the first; an image depends on it and the seed")] = 0,
+    size: Annotated[int, typer.Option(help="pixels in each direction: 32, or 128 for Path-X")] = 32,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+):
+    """Draw Pathfinder images: are both markers on one snake?"""
+    from sims import sealed
+    from sims.stimuli import pathfinder
+
+    drawing = pathfinder.find(size)
+    sealed.check_writable(out)
+    with tqdm(total=images, unit="image", desc="drawn", mininterval=1, file=sys.stderr) as bar:
+        pathfinder.write(out, drawing, seed, first, images, bar.update)
+
+
+@stimuli_commands.command("listops")
+def draw_listops(
+    out: Annotated[Path, typer.Argument(help="OUT.tsv, written whole or not at all")],
+    trees: Annotated[int, typer.Option(min=1, help="how many")] = 1000,
+    first: Annotated[int, typer.Option(min=0, help="number of the first; a tree depends on it and the seed")] = 0,
+    grammar: Annotated[str, typer.Option(help="published (501 to 1999 tokens) or small (51 to 199)")] = "published",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+):
+    """Draw ListOps trees: nested MIN, MAX, MED and SM of digits, and their values."""
+    from sims import sealed
+    from sims.stimuli import listops
+
+    chosen = listops.find(grammar)
+    sealed.check_writable(out)
+    with tqdm(total=trees, unit="tree", desc="drawn", mininterval=1, file=sys.stderr) as bar:
+        listops.write(out, chosen, seed, first, trees, bar.update)
 
 
 @app.command()
