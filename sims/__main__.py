@@ -249,6 +249,39 @@ def draw_listops(
         listops.write(out, chosen, seed, first, trees, bar.update)
 
 
+@stimuli_commands.command("cifar")
+def write_cifar(
+    out: Annotated[Path, typer.Argument(help="OUT.npz, written whole or not at all")],
+    split: Annotated[str, typer.Option(help="train, valid (a tenth of the official training images) or test")],
+    source: Annotated[
+        Path | None,
+        typer.Option(help="cifar-10-python.tar.gz or cifar10_jpeg.parquet; by default looked for, then downloaded"),
+    ] = None,
+):
+    """Write the images of CIFAR-10 in grey."""
+    from sims import sealed
+    from sims.stimuli import cifar
+
+    sealed.check_writable(out)
+    cifar.write(out, split, source)
+
+
+@stimuli_commands.command("reviews")
+def write_reviews(
+    out: Annotated[Path, typer.Argument(help="OUT.tsv, written whole or not at all")],
+    split: Annotated[str, typer.Option(help="train, valid (a tenth of the official training reviews) or test")],
+    source: Annotated[
+        Path | None, typer.Option(help="aclImdb_v1.tar.gz; by default looked for, then downloaded")
+    ] = None,
+):
+    """Write IMDb's reviews, one a line, for the task text."""
+    from sims import sealed
+    from sims.stimuli import reviews
+
+    sealed.check_writable(out)
+    reviews.write(out, split, source)
+
+
 @app.command()
 def simulate(
     context: typer.Context,

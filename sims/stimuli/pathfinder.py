@@ -16,8 +16,6 @@ Sources: Linsley et al. 2018 (arXiv 1805.08315), the task; Tay et al. 2021 (arXi
 Range Arena. The generator is this project's own: segments keep exact distances where theirs mask pixels.
 """
 
-import io
-import json
 import math
 from collections import namedtuple
 from dataclasses import asdict, dataclass, fields
@@ -25,16 +23,12 @@ from dataclasses import asdict, dataclass, fields
 import numba
 import numpy as np
 
-from sims import sealed
-from sims.mistakes import Mistake
+from sims.stimuli import image_files
+from sims.stimuli.image_files import ImageError
 from sims.streams import stream
 
 _DASH_TRIES, _SNAKE_TRIES, _IMAGE_TRIES = 12, 40, 1000
 _COUNTS = ("size", "contour", "distractor_contour", "antialias")
-
-
-class ImageError(Mistake):
-    """Images that cannot be drawn, or a file of images that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -127,40 +121,9 @@ def images(drawing, seed, first, count, advance=lambda count: None):
 
 
 def write(path, drawing, seed, first, count, advance=lambda count: None):
-    """Draw images into a file, written whole or not at all; arguments as of `images`.
-
-    The file is a compressed NumPy archive with `image` uint8 [image, row, column], `label` uint8 [image] and `made`,
-    JSON of all that decides them.
-    """
-    image, label = images(drawing, seed, first, count, advance)
+    """Draw images into a file as of sims/stimuli/image_files.py; arguments as of `images`."""
     made = {"generator": "pathfinder", "seed": seed, "first": first, **asdict(drawing)}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, image=image, label=label, made=np.array(json.dumps(made)))
-    sealed.write(path, buffer.getvalue())
-
-
-def read(path, size=None):
-    """(uint8 [image, size, size], uint8 [image]) of a file that `write` made.
-
-    Raises ImageError where it is cut, altered or no such file, or where the images are not of the size asked for.
-    """
-    try:
-        with np.load(io.BytesIO(sealed.read(path)), allow_pickle=False) as archive:
-            image, label = archive["image"], archive["label"]
-    except sealed.SealError as error:
-        raise ImageError(str(error)) from error
-    except (ValueError, KeyError, OSError) as error:
-        raise ImageError(f"{path}: cannot be read ({error}), expected an archive of Pathfinder images") from error
-    if image.ndim != 3 or image.dtype != np.uint8 or label.shape != image.shape[:1]:
-        raise ImageError(
-            f"{path}: found images {image.dtype} {image.shape} with labels {label.shape}, "
-            "expected uint8 [image, size, size] and a label for each"
-        )
-    if size is not None and image.shape[1:] != (size, size):
-        raise ImageError(
-            f"{path}: found images of {image.shape[1]} x {image.shape[2]} pixels, expected {size} x {size}"
-        )
-    return image, label
+    image_files.write(path, *images(drawing, seed, first, count, advance), made)
 
 
 @numba.njit(cache=True)

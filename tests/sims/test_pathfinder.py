@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sims.stimuli import pathfinder
-from sims.stimuli.pathfinder import DRAWINGS, Drawing, ImageError
+from sims import sealed
+from sims.stimuli import image_files, pathfinder
+from sims.stimuli.image_files import ImageError
+from sims.stimuli.pathfinder import DRAWINGS, Drawing
 
 IMAGES = 1200
 
@@ -130,7 +132,7 @@ def test_compiled_code_draws_what_the_same_lines_draw_as_plain_python(drawn):
 def test_a_file_gives_back_its_images_and_says_how_they_were_made(tmp_path):
     path = tmp_path / "images.npz"
     pathfinder.write(path, DRAWINGS[32], 7, 3, 4)
-    image, label = pathfinder.read(path, 32)
+    image, label = image_files.read(path, 32)
     assert np.array_equal(image, pathfinder.images(DRAWINGS[32], 7, 3, 4)[0]) and list(label) == [0, 1, 0, 1]
     with np.load(path) as archive:
         made = json.loads(str(archive["made"]))
@@ -147,19 +149,19 @@ def test_a_cut_an_altered_and_a_foreign_file_are_refused(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ImageError, match="images.npz.*cut short"):
-        pathfinder.read(path)
+        image_files.read(path, 32)
     path.write_bytes(whole[:90] + b"x" + whole[91:])
     with pytest.raises(ImageError, match="altered or damaged"):
-        pathfinder.read(path)
-    pathfinder.sealed.write(path, b"no archive")
-    with pytest.raises(ImageError, match="expected an archive of Pathfinder images"):
-        pathfinder.read(path)
+        image_files.read(path, 32)
+    sealed.write(path, b"no archive")
+    with pytest.raises(ImageError, match="expected an archive of images"):
+        image_files.read(path, 32)
 
 
 def test_images_of_another_size_are_refused(tmp_path):
     pathfinder.write(tmp_path / "images.npz", DRAWINGS[32], 7, 0, 2)
     with pytest.raises(ImageError, match="found images of 32 x 32 pixels, expected 128 x 128"):
-        pathfinder.read(tmp_path / "images.npz", 128)
+        image_files.read(tmp_path / "images.npz", 128)
     with pytest.raises(ImageError, match="--size: found 64, expected one of: 32, 128"):
         pathfinder.find(64)
 
