@@ -63,6 +63,41 @@ class Events:
         return x.view(batch, time, channels).to(device)
 
 
+def one_each_step(tokens, lengths, channels):
+    """Events of sequences with one event a step, on the channel that the token says; short ones end in silence.
+
+    tokens: uint16, one sequence after another.  lengths: of each.   Returns Events [sequence, longest, channel].
+    """
+    lengths = np.asarray(lengths)
+    first = np.cumsum(lengths) - lengths
+    bounds = first[:, None] + np.minimum(np.arange(lengths.max() + 1), lengths[:, None])
+    return Events(tokens, bounds.astype(np.int32), np.ones(channels, np.float32))
+
+
+def drop(events, probability, generator):
+    """Dropout: what is in a channel in a step is taken away with a probability, and the rest scaled by 1/(1 - p).
+
+    Events that meet in one channel and step go or stay together, as an entry of the dense input would.
+    generator: NumPy's.   Source: Srivastava et al. 2014, JMLR 15:1929.
+    """
+    if not probability:
+        return events
+    batch, time, channels = events.shape
+    counts = np.diff(events.bounds, axis=1).ravel()
+    starts = np.repeat(events.bounds[:, :-1].ravel() - (np.cumsum(counts) - counts), counts)
+    channel = events.channel[np.arange(len(starts)) + starts]
+    # A number of its own for each entry of the dense input, but only where there are events (Steele et al. 2014).
+    mixed = np.repeat(np.arange(batch * time, dtype=np.uint64), counts) * np.uint64(channels) + channel
+    mixed += generator.integers(2**63, dtype=np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    kept = (mixed ^ (mixed >> np.uint64(31))) >= np.uint64(probability * 2**64)
+    ends = np.concatenate([[0], np.cumsum(kept)])[np.cumsum(counts)].reshape(batch, time)
+    first = np.concatenate([[0], ends[:-1, -1]])[:, None]
+    bounds = np.concatenate([first, ends], axis=1).astype(np.int32)
+    return Events(channel[kept], bounds, events.value / np.float32(1 - probability))
+
+
 def respond(model, inputs):
     """What a model makes of Events or of a tensor [batch, time, channels].
 

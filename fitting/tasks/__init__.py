@@ -15,12 +15,24 @@ made when they are asked for, since validation has no use for them.
 """
 
 from fitting.settings import SettingError
+from fitting.tasks.images import Cifar, Pathfinder, PathfinderX
+from fitting.tasks.listops import ListOps
 from fitting.tasks.neuronio import NeuronIO
 from fitting.tasks.recall import Recall
+from fitting.tasks.shd import SHD, SHDAdding
+from fitting.tasks.text import Retrieval, Text
 
 TASKS = {
     "neuronio": NeuronIO,
     "recall": Recall,
+    "shd": SHD,
+    "shd_adding": SHDAdding,
+    "cifar": Cifar,
+    "pathfinder": Pathfinder,
+    "pathfinder_x": PathfinderX,
+    "listops": ListOps,
+    "text": Text,
+    "retrieval": Retrieval,
 }
 
 
