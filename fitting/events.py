@@ -63,6 +63,13 @@ class Events:
         return x.view(batch, time, channels).to(device)
 
 
+def between(inputs, first, end):
+    """Steps first to end - 1 of Events or of a tensor [batch, time, channels]."""
+    if isinstance(inputs, Events):
+        return Events(inputs.channel, inputs.bounds[:, first : end + 1], inputs.value)
+    return inputs[:, first:end]
+
+
 def one_each_step(tokens, lengths, channels):
     """Events of sequences with one event a step, on the channel that the token says; short ones end in silence.
 

@@ -41,6 +41,13 @@ template <class R> struct Network {
     }
 };
 
+// Memories before the first step and after the last, [block, window, d_m]; none is zero, or not asked for.
+template <class R> struct Ends {
+    const R *start;
+    R *last;
+    explicit Ends(void *const *array) : start((const R *)array[0]), last((R *)array[1]) {}
+};
+
 // What a forward pass leaves behind: slope only for SiLU, and nothing where no gradient is wanted.
 template <class R> struct Trace {
     R *hidden, *slope, *update, *memory;
@@ -50,10 +57,13 @@ template <class R> struct Trace {
 template <class R> R *at(R *array, int64_t place) { return array ? array + place : nullptr; }
 
 template <class R>
-void remember(const Network<R> &net, const Trace<R> &trace, const R *drive, R *output, int64_t block) {
+void remember(const Network<R> &net, const Trace<R> &trace, const Ends<R> &ends, const R *drive, R *output,
+              int64_t block) {
     using V = Register<R>;
     const int64_t units = net.windows * net.d_m, n = net.windows * net.d_mlp, steps = net.blocks * net.time;
     Numbers<R> memory(units), kept(units), u(units), x(n), h(n), y(net.windows * net.d_out);
+    for (int i = 0; ends.start && i < memory.across(); i++)
+        kept[i] = net.kappa[i] * Part<R>(units, i).load(ends.start + block * units);
     for (int64_t t = 0; t < net.time; t++) {
         const int64_t row = block * net.time + t;
         for (int64_t layer = 0; layer <= net.depth; layer++) {
@@ -92,25 +102,32 @@ void remember(const Network<R> &net, const Trace<R> &trace, const R *drive, R *o
             std::copy_n(y.data() + from, net.d_out, output + to);
         });
     }
+    for (int i = 0; ends.last && i < memory.across(); i++)
+        Part<R>(units, i).store(ends.last + block * units, memory[i]);
 }
 
 template <class R> struct Adjoint {
     const R *grad;  // of the output [batch, time, d_out]
-    R *output;      // the same [block, time, window, d_out]
-    R *hidden, *update, *kappa, *gain, *bias;
+    const R *last;  // of the memory after the last step
+    R *output;      // that of the output [block, time, window, d_out]
+    R *hidden, *update, *kappa, *gain, *bias, *start;
     explicit Adjoint(void *const *array)
-        : grad((R *)array[0]), output((R *)array[1]), hidden((R *)array[2]), update((R *)array[3]),
-          kappa((R *)array[4]), gain((R *)array[5]), bias((R *)array[6]) {}
+        : grad((R *)array[0]), last((R *)array[1]), output((R *)array[2]), hidden((R *)array[3]),
+          update((R *)array[4]), kappa((R *)array[5]), gain((R *)array[6]), bias((R *)array[7]),
+          start((R *)array[8]) {}
 };
 
 // Goes down in memory too, from the last step's last register to the first's first: what fetches ahead can follow.
 template <class R>
-void remember_backward(const Network<R> &net, const Trace<R> &trace, const Adjoint<R> &adjoint, int64_t block) {
+void remember_backward(const Network<R> &net, const Trace<R> &trace, const Ends<R> &ends, const Adjoint<R> &adjoint,
+                       int64_t block) {
     using V = Register<R>;
     const int64_t units = net.windows * net.d_m, n = net.windows * net.d_mlp, steps = net.blocks * net.time;
     Numbers<R> carry(units), du(units), dkappa(units), dgain(units), x(n), dx(n), dy(net.windows * net.d_out);
     std::vector<Numbers<R>> dbias;
     for (const Numbers<R> &bias : net.bias) dbias.emplace_back(bias.n);
+    for (int i = 0; adjoint.last && i < carry.across(); i++)
+        carry[i] = Part<R>(units, i).load(adjoint.last + block * units);
     for (int64_t t = net.time - 1; t >= 0; t--) {
         const int64_t row = block * net.time + t;
         net.each_window(block, t, [&](int64_t from, int64_t to) {
@@ -120,7 +137,9 @@ void remember_backward(const Network<R> &net, const Trace<R> &trace, const Adjoi
             dbias.back()[i] += dy[i];
             Part<R>(dy.n, i).store(adjoint.output + row * dy.n, dy[i]);
         }
-        multiply(net.windows, dy, net.backward.back(), carry);
+        // A loss of the last step alone leaves nothing to multiply at the others.
+        if (std::any_of(dy.data(), dy.data() + dy.n, [](R y) { return y != 0; }))
+            multiply(net.windows, dy, net.backward.back(), carry);
         const R *updates = trace.update + row * units;
         R *grad_update = adjoint.update + row * units;
         for (int i = du.across() - 1; i >= 0; i--) {
@@ -147,14 +166,16 @@ void remember_backward(const Network<R> &net, const Trace<R> &trace, const Adjoi
             }
         }
         multiply(net.windows, net.depth ? x : du, net.backward[0], carry);
-        const R *before = trace.memory + (row - 1) * units;
+        const R *before = t ? trace.memory + (row - 1) * units : ends.start ? ends.start + block * units : nullptr;
         for (int i = carry.across() - 1; i >= 0; i--) {
             const Part<R> part(units, i);
-            part.fetch(before - units);
-            if (t) dkappa[i] += carry[i] * part.load(before);
+            if (t) part.fetch(before - units);
+            if (before) dkappa[i] += carry[i] * part.load(before);
             carry[i] *= net.kappa[i];
         }
     }
+    for (int i = 0; adjoint.start && i < carry.across(); i++)
+        Part<R>(units, i).store(adjoint.start + block * units, carry[i]);
     net.add(dkappa, adjoint.kappa, net.d_m);
     net.add(dgain, adjoint.gain, net.d_m);
     R *bias = adjoint.bias;
@@ -163,17 +184,17 @@ void remember_backward(const Network<R> &net, const Trace<R> &trace, const Adjoi
 }
 
 // size: batch, blocks, time, windows, d_m, d_mlp, depth, d_out, 1 for SiLU.
-// array: the trace, drive [block, time, window, n], output [batch, time, d_out], the network.
+// array: the trace, the ends, drive [block, time, window, n], output [batch, time, d_out], the network.
 template <class R> void remember(const int64_t *size, void *const *array) {
-    const Network<R> net(size, array + 6);
-    const R *drive = (const R *)array[4];
-    for (int64_t block = 0; block < net.blocks; block++) remember<R>(net, Trace<R>(array), drive, (R *)array[5], block);
-}
-// array: the trace, the adjoint, the network.
-template <class R> void remember_backward(const int64_t *size, void *const *array) {
-    const Network<R> net(size, array + 11);
+    const Network<R> net(size, array + 8);
     for (int64_t block = 0; block < net.blocks; block++)
-        remember_backward<R>(net, Trace<R>(array), Adjoint<R>(array + 4), block);
+        remember<R>(net, Trace<R>(array), Ends<R>(array + 4), (const R *)array[6], (R *)array[7], block);
+}
+// array: the trace, the ends, the adjoint, the network.
+template <class R> void remember_backward(const int64_t *size, void *const *array) {
+    const Network<R> net(size, array + 15);
+    for (int64_t block = 0; block < net.blocks; block++)
+        remember_backward<R>(net, Trace<R>(array), Ends<R>(array + 4), Adjoint<R>(array + 6), block);
 }
 EXPORT(remember)
 EXPORT(remember_backward)

@@ -20,6 +20,9 @@ layer. What an event on a channel adds to that layer is one row of a table; the 
 as many numbers as the layer has are filtered instead of thousands of synapses (fitting/kernels/synapses.py), and only
 the memory is a loop over time (fitting/kernels/memory.py). `equations` is the model as it stands above.
 
+What keeps memory bounded: of an input too long to keep all that its adjoint needs, the states are kept at the borders
+of stretches, and a stretch is run again when its adjoint comes (Chen et al. 2016, arXiv 1604.06174).
+
 Source: Spieler, Rahaman, Martius, Schölkopf & Levina, "The ELM Neuron", arXiv 2306.16922 v1 (gain v1) and v3 (gain v2).
 """
 
@@ -30,14 +33,18 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-from fitting.events import Events, check_input
+from fitting import kernels
+from fitting.events import Events, between, check_input
 from fitting.kernels.memory import ACTIVATIONS, remember
 from fitting.kernels.synapses import Wiring, project
 from fitting.models import routing
 from fitting.settings import as_plain, require
 
 _TANH_SCALE = 1.7159
+# Numbers that a batch may leave behind for its adjoint, and those of a stretch where they are more: 256 and 64 MiB.
+_MOST_KEPT, _STRETCH_KEPT = 1 << 26, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -180,24 +187,61 @@ class ELM(nn.Module):
         Raises InputError where the number of channels is another or a tensor holds what is not finite.
         """
         check_input(inputs, self.num_input)
-        settings, layers = self.settings, self.layers()
-        if settings.tau_s_of_each_synapse:
+        if self.settings.tau_s_of_each_synapse:
             return self.equations(inputs)
+        steps = self._stretch_steps(inputs.shape)
+        if steps >= inputs.shape[1]:
+            return self._respond(inputs)[0]
+        outputs, states = [], self._silence(inputs)
+        for first in range(0, inputs.shape[1], steps):
+            stretch = between(inputs, first, first + steps)
+            if torch.is_grad_enabled():
+                options = {"use_reentrant": False, "preserve_rng_state": False}
+                output, *states = checkpoint(self._respond, stretch, *states, **options)
+            else:
+                output, *states = self._respond(stretch, *states)
+            outputs.append(output)
+        return torch.cat(outputs, dim=1)
+
+    def _stretch_steps(self, shape):
+        """Steps that go through time in one piece, for inputs of a shape [batch, time, channels]."""
+        kept = shape[0] * (sum(layer.out_features for layer in self.layers()) + self.settings.d_m)
+        return shape[1] if kept * shape[1] <= _MOST_KEPT else max(1, _STRETCH_KEPT // kept)
+
+    def _silence(self, inputs):
+        """Filter and memory before the first step, [block, window, n] each."""
+        blocks = kernels.in_blocks(inputs.shape[0])
+        filtered = self.mlp_in.out_features if self._goes_straight(type(inputs)) else len(self.w_s)
+        return self.w_s.new_zeros(*blocks, filtered), self.w_s.new_zeros(*blocks, self.settings.d_m)
+
+    def _respond(self, inputs, filtered=None, memory=None):
+        """(y, filter, memory) of a stretch of time, the latter two after its last step, from those before its first;
+        without these the stretch is all there is, and y is all that is of use."""
+        settings, layers = self.settings, self.layers()
         weight = layers[0].weight
         from_branches, from_memory = weight.split([weight.shape[1] - settings.d_m, settings.d_m], dim=1)
-        drive = self._drive(inputs, from_branches, math.exp(-settings.dt_ms / settings.tau_s))
+        drive, filtered = self._drive(inputs, from_branches, math.exp(-settings.dt_ms / settings.tau_s), filtered)
         others = [(layer.weight, layer.bias) for layer in (*layers[1:], self.readout)]
         first, constants = (from_memory, layers[0].bias), self.memory_constants()
-        return remember(drive, [first, *others], *constants, settings.activation, inputs.shape[0])
+        found = remember(drive, [first, *others], *constants, settings.activation, inputs.shape[0], memory)
+        return (found,) if memory is None else (found[0], filtered, found[1])
 
-    def _drive(self, inputs, from_branches, kappa):
-        """The share of b in the first layer's sums, [block, time, window, d_mlp]."""
-        w_s, (d_mlp, branches) = torch.relu(self.w_s), from_branches.shape
-        # Straight to the first layer, or by way of the branches where these are so few that a product over all steps
-        # is the cheaper way: measured for events (45 branches, d_mlp of 40 to 300), counted for tensors.
-        if d_mlp <= (3 * branches if isinstance(inputs, Events) else branches):
-            return project(inputs, w_s, from_branches, self.wiring, kappa)
-        return project(inputs, w_s, torch.eye(branches).to(w_s), self.wiring, kappa) @ from_branches.T
+    def _drive(self, inputs, from_branches, kappa, filtered):
+        """(share of b in the first layer's sums [block, time, window, d_mlp], filter after the last step)."""
+        w_s, straight = torch.relu(self.w_s), self._goes_straight(type(inputs))
+        mixing = from_branches if straight else torch.eye(from_branches.shape[1]).to(w_s)
+        sums = project(inputs, w_s, mixing, self.wiring, kappa)
+        if filtered is not None:
+            decay = kappa ** torch.arange(1, sums.shape[1] + 1).to(sums)
+            sums = sums + decay[:, None, None] * filtered[:, None]
+        return sums if straight else sums @ from_branches.T, sums[:, -1]
+
+    def _goes_straight(self, kind):
+        """Whether inputs of a kind go straight to the first layer, or by way of the branches where these are so few
+        that a product over all steps is the cheaper way: measured for events (45 branches, d_mlp of 40 to 300), counted
+        for tensors."""
+        d_mlp, branches = self.mlp_in.out_features, len(self.w_s)
+        return d_mlp <= (3 * branches if kind is Events else branches)
 
     def equations(self, inputs):
         """`forward` as the module's equations stand, synapse by synapse and step by step: the reference for it, a

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from fitting import kernels, models
+from fitting import events, kernels, models
 from fitting.kernels.synapses import Wiring
-from fitting.models import routing
+from fitting.models import elm, routing
 from fitting.models.elm import ELM, BranchELM, BranchSettings
 from fitting.settings import SettingError, change
 from tests.fitting.twins import assert_same, outputs_and_gradients
@@ -273,3 +273,20 @@ def test_a_tree_with_branches_beyond_the_channels_is_refused():
         BranchELM(BranchSettings(d_tree=1000), 1278, 2)
     with pytest.raises(SettingError, match="input channels: found 7, expected an even number"):
         BranchELM(BranchSettings(d_tree=2), 7, 2)
+
+
+@pytest.mark.parametrize("kind", [ELM, BranchELM])
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("settings", [{}, {"d_mlp": 20}, {"mlp_layers": 2, "activation": "silu"}, {"mlp_layers": 0}])
+def test_long_inputs_in_stretches_give_what_they_give_in_one_piece(monkeypatch, make_events, kind, dense, settings):
+    model, inputs = small_model(kind=kind, **settings), make_events(9)
+    inputs = inputs.dense(torch.float64) if dense else inputs
+    whole = outputs_and_gradients(model, inputs)
+    monkeypatch.setattr(elm, "_MOST_KEPT", 1)
+    monkeypatch.setattr(elm, "_STRETCH_KEPT", 9 * 8 * 25)
+    pieces = []
+    monkeypatch.setattr(elm, "between", lambda *cut: pieces.append(cut[1:]) or events.between(*cut))
+    assert_same(outputs_and_gradients(model, inputs), whole)
+    assert len(pieces) > 2
+    with torch.no_grad():
+        assert_same([model(inputs)], whole[:1])

@@ -1,3 +1,4 @@
+import functools
 import math
 import warnings
 
@@ -122,6 +123,29 @@ def test_the_memory_is_that_of_its_twin(activation, depth, batch, d_m, d_mlp):
     ours = with_gradients(work, *tensors)
     with kernels.twins():
         agree(ours, with_gradients(work, *tensors), 1e-12)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+@pytest.mark.parametrize("depth", range(3))
+@pytest.mark.parametrize("batch, d_m, d_mlp", [(1, 1, 2), (8, 20, 40), (17, 33, 50)])
+def test_a_memory_that_is_handed_on_goes_on_as_if_it_had_not_been(activation, depth, batch, d_m, d_mlp):
+    drive, pairs, kappa, gain = memory_inputs(batch, d_m, d_mlp, depth)
+    start = torch.randn(drive.shape[0], drive.shape[2], d_m)
+    tensors = drive, start, kappa, gain, *(tensor for pair in pairs for tensor in pair)
+
+    def work(cuts, drive, memory, kappa, gain, *parameters):
+        pairs, outputs = list(zip(parameters[::2], parameters[1::2], strict=True)), []
+        for stretch in drive.split(cuts, dim=1):
+            y, memory = remember(stretch, pairs, kappa, gain, activation, batch, memory)
+            outputs.append(y)
+        # The last memory counts too, as it does for what comes after.
+        return torch.cat([torch.cat(outputs, dim=1).flatten(), memory.flatten()])
+
+    whole = with_gradients(functools.partial(work, drive.shape[1]), *tensors)
+    agree(with_gradients(functools.partial(work, 7), *tensors), whole, 1e-12)
+    with kernels.twins():
+        agree(whole, with_gradients(functools.partial(work, 10), *tensors), 1e-12)
 
 
 @pytest.mark.usefixtures("float64")
