@@ -13,16 +13,16 @@ sum, the cut at 1 s and the dropout.
 import math
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 
 from fitting.events import Events
 from fitting.settings import require
 from fitting.tasks import classification
-from fitting.tasks.classification import Classification, TaskError
+from fitting.tasks.classification import Classification
+from sims.stimuli import digits
 from sims.streams import stream
 
-CHANNELS, DIGITS, CLASSES = 700, 10, 20
+DIGITS, CLASSES = 10, len(digits.KEYS)
 
 
 @dataclass(frozen=True)
@@ -81,22 +81,21 @@ class SHD(Classification):
     Settings, classes = Settings, CLASSES
 
     def read(self, paths):
-        """Recordings of files in SHD's layout; raises TaskError where one cannot be used."""
+        """Recordings of files in SHD's layout; raises DigitsError where one cannot be used."""
+        found = digits.concatenate([digits.read(path) for path in paths])
         edges = np.arange(math.ceil(self.settings.duration_ms / self.settings.bin_ms) + 1) * self.settings.bin_ms / 1e3
-        channels, bounds, labels = [], [], []
-        for path in paths:
-            for times, units, label in zip(*_read(path), strict=True):
-                order = np.argsort(times, kind="stable")
-                bounds.append(np.searchsorted(times[order].astype(np.float64), edges).astype(np.int32))
-                channels.append(units[order][bounds[-1][0] : bounds[-1][-1]])
-                bounds[-1] -= bounds[-1][0]
-                labels.append(label)
+        channels, bounds = [], []
+        for recording in range(len(found)):
+            time, channel = found.events(recording)
+            bounds.append(np.searchsorted(time.astype(np.float64), edges).astype(np.int32))
+            channels.append(channel[bounds[-1][0] : bounds[-1][-1]])
+            bounds[-1] -= bounds[-1][0]
         start = np.concatenate([[0], np.cumsum([len(one) for one in channels])])
-        return Recordings(np.concatenate(channels), start, np.array(bounds), np.array(labels, np.int64))
+        return Recordings(np.concatenate(channels), start, np.array(bounds), found.label)
 
     def sizes(self, data):
         """(channels, classes)."""
-        return CHANNELS, self.classes
+        return digits.CHANNELS, self.classes
 
     def known(self, data):
         """The step, ms."""
@@ -117,7 +116,7 @@ class SHD(Classification):
     def inputs(self, data, examples):
         channel, bounds = data.spikes(examples)
         last = np.full(len(examples), bounds.shape[1] - 2)
-        return Events(channel, bounds, np.ones(CHANNELS, np.float32)), last
+        return Events(channel, bounds, np.ones(digits.CHANNELS, np.float32)), last
 
 
 class SHDAdding(SHD):
@@ -142,27 +141,6 @@ class SHDAdding(SHD):
         channel, bounds = data.spikes(examples.ravel())
         first, second = bounds[::2], bounds[1::2]
         together = np.concatenate([first, second[:, 1:]], axis=1)
-        return Events(channel, together, np.ones(CHANNELS, np.float32)), np.full(len(examples), together.shape[1] - 2)
-
-
-def _read(path):
-    """(spike times in s, channels, labels), of every recording of a file in SHD's layout."""
-    try:
-        with h5py.File(path) as file:
-            times, units, labels = file["spikes/times"][:], file["spikes/units"][:], file["labels"][:]
-    except (OSError, KeyError, RuntimeError) as error:
-        raise TaskError(f"{path}: cannot be read ({error}), expected spikes in SHD's layout") from error
-    if not len(times) or not len(times) == len(units) == len(labels):
-        raise TaskError(
-            f"{path}: found {len(times)}, {len(units)} and {len(labels)} entries of times, units and labels, "
-            "expected as many of each"
+        return Events(channel, together, np.ones(digits.CHANNELS, np.float32)), np.full(
+            len(examples), together.shape[1] - 2
         )
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= CLASSES:
-        raise TaskError(f"{path}: found labels from {labels.min()} to {labels.max()}, expected 0 to {CLASSES - 1}")
-    for k, (when, where) in enumerate(zip(times, units, strict=True)):
-        if len(when) != len(where) or (len(where) and where.max() >= CHANNELS) or not np.isfinite(when).all():
-            raise TaskError(
-                f"{path}, recording {k}: found {len(when)} times and {len(where)} channels up to "
-                f"{max(where, default=0)}, expected as many finite times as channels below {CHANNELS}"
-            )
-    return times, [where.astype(np.uint16) for where in units], labels
