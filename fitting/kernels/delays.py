@@ -23,6 +23,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from fitting import kernels
+from sims.backends.torch_spike import spike
 
 _STEPS_AT_ONCE = 8
 
@@ -61,26 +62,12 @@ def run_twin(weight, imposed, neuron):
         if spikes:
             past = torch.stack(spikes[: -D - 1 : -1])
             u = u + torch.einsum("dmi,dij->mj", past, by_delay[: len(past)])
-        s = torch.where(given < 0, _Spike.apply(u - neuron.theta, neuron.alpha), given.to(u))
+        s = torch.where(given < 0, spike(u - neuron.theta, u >= neuron.theta, neuron.alpha), given.to(u))
         s = s * (emitted <= neuron.most_spikes)[:, None]
         rested = u - neuron.theta * s if neuron.subtract else (1 - s) * u
         emitted = emitted + s.detach().sum(-1)
         spikes.append(s)
     return torch.stack(spikes)
-
-
-class _Spike(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, distance, alpha):
-        ctx.alpha = alpha
-        ctx.save_for_backward(distance)
-        return (distance >= 0).to(distance)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        (distance,) = ctx.saved_tensors
-        return grad / (ctx.alpha * distance.abs() + 1) ** 2, None
 
 
 class _Run(torch.autograd.Function):

@@ -16,6 +16,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from fitting import kernels
+from sims.backends.torch_spike import spike
 
 
 def integrate_and_fire(u, constants, width, reset_gradient):
@@ -39,24 +40,10 @@ def integrate_and_fire_twin(u, constants, width, reset_gradient):
         v = kappa_m * v + (1 - kappa_m) * (s + bias) - reset * (z if reset_gradient else z.detach())
         a = kappa_a * a + z
         theta = 1 + beta * a
-        z = _Spike.apply(v - theta, width)
+        z = spike(v - theta, v >= theta, 1 / width, 1 / (2 * width))
         voltages.append(v)
         thresholds.append(theta)
     return torch.stack(voltages, dim=1), torch.stack(thresholds, dim=1)
-
-
-class _Spike(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, distance, width):
-        ctx.width = width
-        ctx.save_for_backward(distance)
-        return (distance >= 0).to(distance)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        (distance,) = ctx.saved_tensors
-        return grad / (2 * ctx.width * (1 + distance.abs() / ctx.width) ** 2), None
 
 
 class _IntegrateAndFire(torch.autograd.Function):

@@ -11,7 +11,7 @@ import torch
 
 from sims.arrivals import input_events
 from sims.backends import steps
-from sims.backends.torch_step import COUNT, RESTED, Surrogate, functions, reads_time
+from sims.backends.torch_step import COUNT, RESTED, SLOPE, Surrogate, functions, reads_time
 from sims.equations import EquationError
 from sims.mistakes import RequestError
 
@@ -31,7 +31,7 @@ class Neuron:
 
     model: of kind neuron.  dt_ms: the step.  inputs: the events, and the parameters, whose values come with each step;
     by default the model's input events.  surrogate: a Surrogate, or None for spikes without a derivative.  dtype,
-    device: of all tensors.
+    device: of all tensors.  plateaus: {state: Plateau}, bistable voltages whose steps get another derivative.
     Raises EquationError, naming the equation, where torch cannot run it, and RequestError for what cannot be an option.
 
         neuron = Neuron(model, dt_ms=0.5, inputs=("presynaptic", "I_soma"))
@@ -40,7 +40,16 @@ class Neuron:
         state, spikes = neuron.step(state, parameters, {"presynaptic": weights, "I_soma": current})
     """
 
-    def __init__(self, model, dt_ms=0.1, inputs=None, surrogate=DEFAULT, dtype=torch.float64, device="cpu"):
+    def __init__(
+        self,
+        model,
+        dt_ms=0.1,
+        inputs=None,
+        surrogate=DEFAULT,
+        dtype=torch.float64,
+        device="cpu",
+        plateaus=None,
+    ):
         if model.kind != "neuron":
             raise EquationError(f"{model.path}:1: only neurons run on their own; this file is of the kind {model.kind}")
         if not 0 < dt_ms < float("inf"):
@@ -52,15 +61,17 @@ class Neuron:
                 where = "both an event and a parameter" if name in events else "neither an event nor a parameter"
                 raise RequestError(f"{model.path}: the input '{name}' is {where}")
         self.model, self.dt, self.dtype, self.device = model, dt_ms * 1e-3, dtype, torch.device(device)
-        self._prepare, self._step = functions(model, self.dt, self.inputs, surrogate, dtype)
+        self.surrogate = surrogate
+        self._prepare, self._step = functions(model, self.dt, self.inputs, surrogate, dtype, plateaus)
         self._taus = steps.time_constants(model)
 
-    def parameters(self, shape=(1,), changes=None, check=True):
+    def parameters(self, shape=(1,), changes=None, check=True, slope=None):
         """The parameters of many steps.
 
         shape: of every state, such as (batch, neurons).  changes: {parameter: SI number or tensor that broadcasts to
         the shape}; those that come with each step only decide where states start.  check: refuse what makes no sense
         over a step, such as a negative time constant; on a GPU this waits for it.
+        slope: of the surrogate, in place of its own; a number or a tensor that broadcasts to the shape.
         Returns Parameters.  Raises RequestError or EquationError.
         """
         values = self.model.values() | dict(changes or {})
@@ -76,6 +87,9 @@ class Neuron:
                 if not np.all(np.isfinite(value)):
                     raise RequestError(f"{self.model.path}: '{name}' was given {value}, expected finite numbers")
             steps.check(self.model, self._taus, plain, self.dt)
+        if slope is None:
+            slope = self.surrogate.slope if self.surrogate else 0.0
+        values[SLOPE] = torch.as_tensor(slope, dtype=self.dtype, device=self.device)
         return Parameters(*self._prepare(values), tuple(shape))
 
     def start(self, parameters):

@@ -20,12 +20,14 @@ from torch.autograd.function import once_differentiable
 
 from sims.backends import steps
 from sims.backends.torch_code import Writer, in_si, names_in, symbol, symbolic
+from sims.backends.torch_spike import spike
 from sims.equations import SPIKE, EquationError
 from sims.expressions import ExpressionError, expression, unit_name
 from sims.mistakes import RequestError
 
 # Entries of a state beside the variables; no variable's name has a blank.
 RESTED, COUNT = "steps since the spike", "steps taken"
+SLOPE = "slope of the surrogate"  # an entry of the parameters
 ROUNDING = 1e-3  # of a step: so Brian2 cuts a refractory time to whole steps
 
 
@@ -50,22 +52,46 @@ class Surrogate:
                 raise RequestError(f"{name} of the surrogate: found {value}, expected a number above 0")
 
 
-def functions(model, dt, inputs, surrogate, dtype):
+@dataclass(frozen=True)
+class Plateau:
+    """The derivative of a step of a bistable voltage, in place of the exact one.
+
+    At a stable voltage what a step passes on of a change in v falls off as exp(-t/τ), so that after a delay nothing
+    says which input lifted it; at the separatrix it explodes. Here a step passes v on as it is, dv'/dv := 1, and while
+    the dendrite is down every input counts by how near it brings the drive to the fold at which rest ends,
+
+        dv'/d(drive) += peak/(1 + |drive - edge|/width)²        at v < middle
+
+    drive: an expression, such as w*s.  edge: the fold's drive.  middle: a voltage between rest and plateau.
+    peak, width: V and in units of the drive.  All in SI units.
+    """
+
+    drive: str
+    edge: float
+    middle: float
+    peak: float = 3e-3
+    width: float = 10.0
+
+
+def functions(model, dt, inputs, surrogate, dtype, plateaus=None):
     """The two functions of a Model.
 
     dt: s.  inputs: the events and the parameters that come with each step.  surrogate: a Surrogate or None.
-    Returns (prepare, step): prepare({parameter: tensor}) → (tuple for all steps, tuple of the states' starts), and
+    plateaus: {state: Plateau}.
+    Returns (prepare, step): prepare({parameter: tensor, SLOPE: of the surrogate}) → (tuple for all steps, tuple of the
+    states' starts), and
     step(state, the former tuple, {input: tensor}) → (state, spikes or None).
     Raises EquationError, naming the equation that torch cannot run, or RequestError for a surrogate without a scale.
     """
-    return _Step(model, dt, inputs, surrogate, dtype).functions()
+    return _Step(model, dt, inputs, surrogate, dtype, plateaus or {}).functions()
 
 
 class _Step:
-    def __init__(self, model, dt, inputs, surrogate, dtype):
+    def __init__(self, model, dt, inputs, surrogate, dtype, plateaus):
         self.model, self.dt, self.inputs, self.surrogate, self.dtype = model, sympy.Float(dt), inputs, surrogate, dtype
+        self.plateaus = plateaus
         self.names = {name: symbol(name) for name in model.dimensions}
-        self.definitions, fixed = {}, set(model.parameters) - set(inputs)
+        self.definitions, fixed = {}, {SLOPE, *model.parameters} - set(inputs)
         for name, equation in model.subexpressions.items():
             self.definitions[name] = definition = self._symbolic(equation.expression, equation.node)
             if definition.is_number:
@@ -113,7 +139,7 @@ class _Step:
     def _starts(self):
         """The states' starts, written once."""
         once = self.once
-        for name in self.model.parameters:
+        for name in (*self.model.parameters, SLOPE):
             once.assign(name, once.read("values", name))
         once.assign("t", 0.0)
         for name, start in steps.starts(self.model).items():
@@ -123,17 +149,38 @@ class _Step:
     def _moved(self):
         """{state: its value a step later}; holds what is held over a step."""
         model, writer, linear = self.model, self.writer, self.linear
+        before = {name: writer.value(symbol(name)) for name in self.plateaus}
+        for name, value in before.items():
+            writer.assign(name, writer.call(torch.detach, value))
+        moved = {}
         if linear is None:
-            return {name: writer.value(symbol(name) + self.dt * right) for name, right in self.rights.items()}
-        for name in [name for name in self.definitions if name in linear.held]:
-            writer.hold(name)
-        forms = {
-            name: (sympy.factor_terms(in_si(linear.slope[name], self.names)), in_si(linear.drive[name], self.names))
-            for name in model.states
-        }
-        if model.integration == "exact":
-            self._check_exact(forms)
-        return {name: self._relaxed(symbol(name), *form) for name, form in forms.items()}
+            for name in sorted(model.states, key=lambda name: name not in before):
+                self._release(name, before)
+                moved[name] = writer.value(symbol(name) + self.dt * self.rights[name])
+        else:
+            for name in [name for name in self.definitions if name in linear.held]:
+                writer.hold(name)
+            forms = {
+                name: (sympy.factor_terms(in_si(linear.slope[name], self.names)), in_si(linear.drive[name], self.names))
+                for name in model.states
+            }
+            if model.integration == "exact":
+                self._check_exact(forms)
+            for name in sorted(forms, key=lambda name: name not in before):
+                self._release(name, before)
+                moved[name] = self._relaxed(symbol(name), *forms[name])
+        self._release(None, before)
+        for name, rule in self.plateaus.items():
+            drive = writer.value(self._symbolic(expression(rule.drive, model.dimensions)))
+            moved[name] = writer.call(through_plateau, moved[name], writer.value(symbol(name)), drive, rule)
+        return moved
+
+    def _release(self, name, before):
+        """End the detachment of bistable voltages, once no state that is one of them is left to be moved."""
+        if name not in self.plateaus and before:
+            for other, value in before.items():
+                self.writer.assign(other, value)
+            before.clear()
 
     def _relaxed(self, x, slope, drive):
         """x after a step of dx/dt = slope x + drive: rest + (x - rest) exp(slope dt), rest = -drive/slope."""
@@ -163,7 +210,7 @@ class _Step:
         if self.surrogate is None:
             return fired, writer.graph.call_method("to", (fired, self.dtype))
         distance, scale = self._distance()
-        spikes = writer.call(spike, writer.value(distance / scale), crossed, self.surrogate.slope)
+        spikes = writer.call(spike, writer.value(distance / scale), crossed, writer.value(symbol(SLOPE)))
         return fired, spikes if free is None else writer.call(operator.mul, spikes, free)
 
     def _distance(self):
@@ -231,25 +278,26 @@ def reads_time(model):
     return any("t" in found.names for found in (*equations, model.threshold, model.refractory) if found)
 
 
-class _Spike(torch.autograd.Function):
-    """1 where the threshold is crossed, else 0; the derivative with respect to the distance x is 1/(α|x| + 1)²."""
+class _Plateau(torch.autograd.Function):
+    """The voltage a step later, `moved`, with the derivatives that a Plateau gives it; `moved` keeps its own."""
 
     @staticmethod
-    def forward(ctx, distance, crossed, slope):
-        ctx.slope = slope
-        ctx.save_for_backward(distance)
-        return crossed.to(distance.dtype)
+    def forward(ctx, moved, voltage, drive, rule):
+        ctx.rule = rule
+        ctx.save_for_backward(voltage, drive)
+        return moved.view_as(moved)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        (distance,) = ctx.saved_tensors
-        return grad / (ctx.slope * distance.abs() + 1) ** 2, None, None
+        voltage, drive = ctx.saved_tensors
+        psi = ctx.rule.peak / (1 + (drive - ctx.rule.edge).abs() / ctx.rule.width) ** 2
+        return grad, grad, grad * torch.where(voltage < ctx.rule.middle, psi, 0.0), None
 
 
-def spike(distance, crossed, slope):
-    """_Spike in a form that a graph can call."""
-    return _Spike.apply(distance, crossed, slope)
+def through_plateau(moved, voltage, drive, rule):
+    """_Plateau in a form that a graph can call."""
+    return _Plateau.apply(*torch.broadcast_tensors(moved, voltage, drive), rule)
 
 
 def reset(spikes, fired, new, old):
