@@ -69,8 +69,13 @@ def call(name, dtype, sizes, arrays):
 
     sizes: whole numbers.  arrays: contiguous CPU tensors and NumPy arrays, or None; the kernel's source says which.
     """
+    call_in(_library(), name, dtype, sizes, arrays)
+
+
+def call_in(library, name, dtype, sizes, arrays):
+    """`call` for a kernel of another library."""
     pointers = [_address(array) for array in arrays]
-    getattr(_library(), f"{name}_{_SUFFIX[dtype]}")(
+    getattr(library, f"{name}_{_SUFFIX[dtype]}")(
         (ctypes.c_int64 * len(sizes))(*sizes), (ctypes.c_void_p * len(pointers))(*pointers)
     )
 

@@ -63,6 +63,7 @@ class Neuron:
         self.model, self.dt, self.dtype, self.device = model, dt_ms * 1e-3, dtype, torch.device(device)
         self.surrogate = surrogate
         self._prepare, self._step = functions(model, self.dt, self.inputs, surrogate, dtype, plateaus)
+        self.step_graph = self._step.__self__.graph  # of operations on tensors, for whoever compiles it
         self._taus = steps.time_constants(model)
 
     def parameters(self, shape=(1,), changes=None, check=True, slope=None):

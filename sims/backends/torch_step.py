@@ -72,6 +72,11 @@ class Plateau:
     peak: float = 3e-3
     width: float = 10.0
 
+    @property
+    def numbers(self):
+        """edge, middle, peak and width."""
+        return self.edge, self.middle, self.peak, self.width
+
 
 def functions(model, dt, inputs, surrogate, dtype, plateaus=None):
     """The two functions of a Model.
@@ -172,7 +177,7 @@ class _Step:
         self._release(None, before)
         for name, rule in self.plateaus.items():
             drive = writer.value(self._symbolic(expression(rule.drive, model.dimensions)))
-            moved[name] = writer.call(through_plateau, moved[name], writer.value(symbol(name)), drive, rule)
+            moved[name] = writer.call(through_plateau, moved[name], writer.value(symbol(name)), drive, *rule.numbers)
         return moved
 
     def _release(self, name, before):
@@ -282,8 +287,8 @@ class _Plateau(torch.autograd.Function):
     """The voltage a step later, `moved`, with the derivatives that a Plateau gives it; `moved` keeps its own."""
 
     @staticmethod
-    def forward(ctx, moved, voltage, drive, rule):
-        ctx.rule = rule
+    def forward(ctx, moved, voltage, drive, *numbers):
+        ctx.numbers = numbers
         ctx.save_for_backward(voltage, drive)
         return moved.view_as(moved)
 
@@ -291,13 +296,14 @@ class _Plateau(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad):
         voltage, drive = ctx.saved_tensors
-        psi = ctx.rule.peak / (1 + (drive - ctx.rule.edge).abs() / ctx.rule.width) ** 2
-        return grad, grad, grad * torch.where(voltage < ctx.rule.middle, psi, 0.0), None
+        edge, middle, peak, width = ctx.numbers
+        psi = peak / (1 + (drive - edge).abs() / width) ** 2
+        return grad, grad, grad * torch.where(voltage < middle, psi, 0.0), None, None, None, None
 
 
-def through_plateau(moved, voltage, drive, rule):
+def through_plateau(moved, voltage, drive, *numbers):
     """_Plateau in a form that a graph can call."""
-    return _Plateau.apply(*torch.broadcast_tensors(moved, voltage, drive), rule)
+    return _Plateau.apply(*torch.broadcast_tensors(moved, voltage, drive), *numbers)
 
 
 def reset(spikes, fired, new, old):
