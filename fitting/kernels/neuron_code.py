@@ -19,7 +19,7 @@ _COMPARISONS = {
 _LOGICAL = {torch.logical_and: "&", torch.logical_or: "|"}
 
 
-CHUNK = 16  # steps that the adjoint takes forward again at a time
+CHUNK = 8  # steps that the adjoint takes forward again at a time
 
 
 class CodeError(Exception):
@@ -299,94 +299,115 @@ template <class R> struct Run {
     int64_t row(int64_t block, int64_t t) const { return (block * time + t) * columns; }
 };
 
-// size: blocks, time, columns.  array: numbers [NUMBERS, columns], starts [STATES, columns], inputs, each
-// [block, time, column]; spikes, of that shape; the states at the start of every chunk of steps,
-// [block, chunk, STATES, column], or null.
-template <class R> void run_neurons(const int64_t *size, void *const *array) {
+// What steps ahead to ask for: rows of one column lie far apart, and nothing else fetches them in time.
+constexpr int AHEAD = 8;
+
+// BESIDE registers go through time side by side, since each of them alone waits for its own last result.
+template <class R, int BESIDE_> void run_beside(const Run<R> &run, int first, R *spikes, R *kept) {
     using V = Register<R>;
-    const Run<R> run(size, array);
-    R *spikes = (R *)array[2 + INPUTS], *kept = (R *)array[3 + INPUTS];
-    const int across = registers<R>(run.columns);
-    for (int first = 0; first < across; first += BESIDE) {
-        const int beside = std::min(BESIDE, across - first);
-        V p[BESIDE][NUMBERS + 1];
-        for (int r = 0; r < beside; r++) {
-            const Part<R> part(run.columns, first + r);
-            for (int k = 0; k < NUMBERS; k++) p[r][k] = part.load(run.numbers + k * run.columns);
-        }
-        for (int64_t block = 0; block < run.blocks; block++) {
-            V x[BESIDE][STATES];
-            for (int r = 0; r < beside; r++)
-                for (int k = 0; k < STATES; k++)
-                    x[r][k] = Part<R>(run.columns, first + r).load(run.starts + k * run.columns);
-            for (int64_t t = 0; t < run.time; t++)
-                for (int r = 0; r < beside; r++) {
-                    const Part<R> part(run.columns, first + r);
-                    if (kept && t %% CHUNK == 0)
-                        for (int k = 0; k < STATES; k++)
-                            part.store(kept + ((block * run.chunks() + t / CHUNK) * STATES + k) * run.columns, x[r][k]);
-                    V in[INPUTS + 1], next[STATES], fired;
-                    for (int e = 0; e < INPUTS; e++) in[e] = part.load(run.inputs[e] + run.row(block, t));
-                    Step<R>::forward(x[r], in, p[r], next, fired);
-                    for (int k = 0; k < STATES; k++) x[r][k] = next[k];
-                    part.store(spikes + run.row(block, t), fired);
-                }
+    V p[BESIDE_][NUMBERS + 1];
+    for (int r = 0; r < BESIDE_; r++)
+        for (int k = 0; k < NUMBERS; k++)
+            p[r][k] = Part<R>(run.columns, first + r).load(run.numbers + k * run.columns);
+    for (int64_t block = 0; block < run.blocks; block++) {
+        V x[BESIDE_][STATES];
+        for (int r = 0; r < BESIDE_; r++)
+            for (int k = 0; k < STATES; k++)
+                x[r][k] = Part<R>(run.columns, first + r).load(run.starts + k * run.columns);
+        for (int64_t t = 0; t < run.time; t++) {
+            const Part<R> begin(run.columns, first);
+            for (int e = 0; e < INPUTS; e++) begin.fetch(run.inputs[e] + run.row(block, t + AHEAD));
+            begin.fetch_to_write(spikes + run.row(block, t + AHEAD));
+#pragma GCC unroll 4
+            for (int r = 0; r < BESIDE_; r++) {
+                const Part<R> part(run.columns, first + r);
+                if (kept && t %% CHUNK == 0)
+                    for (int k = 0; k < STATES; k++)
+                        part.store(kept + ((block * run.chunks() + t / CHUNK) * STATES + k) * run.columns, x[r][k]);
+                V in[INPUTS + 1], next[STATES], fired;
+                for (int e = 0; e < INPUTS; e++) in[e] = part.load(run.inputs[e] + run.row(block, t));
+                Step<R>::forward(x[r], in, p[r], next, fired);
+                for (int k = 0; k < STATES; k++) x[r][k] = next[k];
+                part.store(spikes + run.row(block, t), fired);
+            }
         }
     }
 }
 
-// size: as before.  array: as before; the states kept; gradients of the spikes; then what is found: gradients of each
-// input, of the LEARNT numbers [LEARNT, columns] and of the starts [STATES, columns].
+// size: blocks, time, columns.  array: numbers [NUMBERS, columns], starts [STATES, columns], inputs, each
+// [block, time, column]; spikes, of that shape; the states at the start of every chunk of steps,
+// [block, chunk, STATES, column], or null.
+template <class R> void run_neurons(const int64_t *size, void *const *array) {
+    const Run<R> run(size, array);
+    R *spikes = (R *)array[2 + INPUTS], *kept = (R *)array[3 + INPUTS];
+    const int across = registers<R>(run.columns), even = across - across %% BESIDE;
+    for (int first = 0; first < even; first += BESIDE) run_beside<R, BESIDE>(run, first, spikes, kept);
+    for (int first = even; first < across; first++) run_beside<R, 1>(run, first, spikes, kept);
+}
+
+template <class R, int BESIDE_>
+void run_beside_backward(const Run<R> &run, int first, const R *kept, const R *grad, R *const *found) {
+    using V = Register<R>;
+    typename Step<R>::Saved saved[CHUNK][BESIDE_];
+    V p[BESIDE_][NUMBERS + 1], d_p[BESIDE_][LEARNT + 1] = {}, d_starts[BESIDE_][STATES] = {};
+    for (int r = 0; r < BESIDE_; r++)
+        for (int k = 0; k < NUMBERS; k++)
+            p[r][k] = Part<R>(run.columns, first + r).load(run.numbers + k * run.columns);
+    const Part<R> begin(run.columns, first);
+    for (int64_t block = 0; block < run.blocks; block++) {
+        V d[BESIDE_][STATES] = {};
+        for (int64_t chunk = run.chunks() - 1; chunk >= 0; chunk--) {
+            const int64_t start = chunk * CHUNK, count = std::min<int64_t>(CHUNK, run.time - start);
+            V x[BESIDE_][STATES];
+            for (int r = 0; r < BESIDE_; r++)
+                for (int k = 0; k < STATES; k++)
+                    x[r][k] = Part<R>(run.columns, first + r)
+                                  .load(kept + ((block * run.chunks() + chunk) * STATES + k) * run.columns);
+            for (int64_t t = 0; t < count; t++) {
+                begin.fetch(grad + run.row(block, start + t));
+                for (int e = 0; e < INPUTS; e++) {
+                    begin.fetch_to_write(found[e] + run.row(block, start + t));
+                    begin.fetch(run.inputs[e] + run.row(block, start + t - CHUNK));
+                }
+#pragma GCC unroll 4
+                for (int r = 0; r < BESIDE_; r++) {
+                    const Part<R> part(run.columns, first + r);
+                    V in[INPUTS + 1], next[STATES], fired;
+                    for (int e = 0; e < INPUTS; e++) in[e] = part.load(run.inputs[e] + run.row(block, start + t));
+                    Step<R>::forward_saving(x[r], in, p[r], next, fired, saved[t][r]);
+                    for (int k = 0; k < STATES; k++) x[r][k] = next[k];
+                }
+            }
+            for (int64_t t = count - 1; t >= 0; t--)
+#pragma GCC unroll 4
+                for (int r = 0; r < BESIDE_; r++) {
+                    const Part<R> part(run.columns, first + r);
+                    V d_in[INPUTS + 1];
+                    const V d_spikes = part.load(grad + run.row(block, start + t));
+                    Step<R>::adjoint(saved[t][r], p[r], d_spikes, d[r], d_in, d_p[r]);
+                    for (int e = 0; e < INPUTS; e++) part.store(found[e] + run.row(block, start + t), d_in[e]);
+                }
+        }
+        for (int r = 0; r < BESIDE_; r++)
+            for (int k = 0; k < STATES; k++) d_starts[r][k] += d[r][k];
+    }
+    for (int r = 0; r < BESIDE_; r++) {
+        const Part<R> part(run.columns, first + r);
+        for (int k = 0; k < LEARNT; k++) part.store(found[INPUTS] + k * run.columns, d_p[r][k]);
+        for (int k = 0; k < STATES; k++) part.store(found[INPUTS + 1] + k * run.columns, d_starts[r][k]);
+    }
+}
+
+// size: as before.  array: numbers, starts and inputs as before; the states kept; gradients of the spikes; then what is
+// found: gradients of each input, of the LEARNT numbers [LEARNT, columns] and of the starts [STATES, columns].
 // A chunk is taken forward again, so that all that its adjoint needs lies in the first cache.
 template <class R> void run_neurons_backward(const int64_t *size, void *const *array) {
-    using V = Register<R>;
     const Run<R> run(size, array);
     const R *kept = (const R *)array[2 + INPUTS], *grad = (const R *)array[3 + INPUTS];
     R *const *found = (R *const *)(array + 4 + INPUTS);
-    const int across = registers<R>(run.columns);
-    std::vector<typename Step<R>::Saved> saved(CHUNK * BESIDE);
-    for (int first = 0; first < across; first += BESIDE) {
-        const int beside = std::min(BESIDE, across - first);
-        V p[BESIDE][NUMBERS + 1], d_p[BESIDE][LEARNT + 1] = {}, d_starts[BESIDE][STATES] = {};
-        for (int r = 0; r < beside; r++) {
-            const Part<R> part(run.columns, first + r);
-            for (int k = 0; k < NUMBERS; k++) p[r][k] = part.load(run.numbers + k * run.columns);
-        }
-        for (int64_t block = 0; block < run.blocks; block++) {
-            V d[BESIDE][STATES] = {};
-            for (int64_t chunk = run.chunks() - 1; chunk >= 0; chunk--) {
-                const int64_t start = chunk * CHUNK, count = std::min<int64_t>(CHUNK, run.time - start);
-                V x[BESIDE][STATES];
-                for (int r = 0; r < beside; r++)
-                    for (int k = 0; k < STATES; k++)
-                        x[r][k] = Part<R>(run.columns, first + r)
-                                      .load(kept + ((block * run.chunks() + chunk) * STATES + k) * run.columns);
-                for (int64_t t = 0; t < count; t++)
-                    for (int r = 0; r < beside; r++) {
-                        const Part<R> part(run.columns, first + r);
-                        V in[INPUTS + 1], next[STATES], fired;
-                        for (int e = 0; e < INPUTS; e++) in[e] = part.load(run.inputs[e] + run.row(block, start + t));
-                        Step<R>::forward_saving(x[r], in, p[r], next, fired, saved[t * BESIDE + r]);
-                        for (int k = 0; k < STATES; k++) x[r][k] = next[k];
-                    }
-                for (int64_t t = count - 1; t >= 0; t--)
-                    for (int r = 0; r < beside; r++) {
-                        const Part<R> part(run.columns, first + r);
-                        V d_in[INPUTS + 1];
-                        const V d_spikes = part.load(grad + run.row(block, start + t));
-                        Step<R>::adjoint(saved[t * BESIDE + r], p[r], d_spikes, d[r], d_in, d_p[r]);
-                        for (int e = 0; e < INPUTS; e++) part.store(found[e] + run.row(block, start + t), d_in[e]);
-                    }
-            }
-            for (int r = 0; r < beside; r++)
-                for (int k = 0; k < STATES; k++) d_starts[r][k] += d[r][k];
-        }
-        for (int r = 0; r < beside; r++) {
-            const Part<R> part(run.columns, first + r);
-            for (int k = 0; k < LEARNT; k++) part.store(found[INPUTS] + k * run.columns, d_p[r][k]);
-            for (int k = 0; k < STATES; k++) part.store(found[INPUTS + 1] + k * run.columns, d_starts[r][k]);
-        }
-    }
+    const int across = registers<R>(run.columns), even = across - across %% BESIDE;
+    for (int first = 0; first < even; first += BESIDE) run_beside_backward<R, BESIDE>(run, first, kept, grad, found);
+    for (int first = even; first < across; first++) run_beside_backward<R, 1>(run, first, kept, grad, found);
 }
 EXPORT(run_neurons)
 EXPORT(run_neurons_backward)
