@@ -13,6 +13,7 @@ from fitting.models.delay_network import DelayNetwork
 from fitting.models.elm import ELM, BranchELM
 from fitting.models.lif import ALIF, LIF
 from fitting.models.lstm import LSTM, ChronoLSTM
+from fitting.models.spiking import LIFNetwork, LinearNMDANetwork, NMDANetwork
 from fitting.models.tcn import TCN
 from fitting.settings import SettingError
 
@@ -25,6 +26,9 @@ MODELS = {
     "lif": LIF,
     "alif": ALIF,
     "delay_network": DelayNetwork,
+    "lif_network": LIFNetwork,
+    "nmda_network": NMDANetwork,
+    "nmda_linear_network": LinearNMDANetwork,
 }
 
 
