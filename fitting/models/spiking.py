@@ -269,23 +269,20 @@ class SpikingNetwork(nn.Module):
         self.tonic, self.slope = torch.ones(members), torch.full((members,), float(settings.slope))
 
     def forward(self, inputs):
-        """inputs: Events or a tensor [batch, time, num_input].
+        """The answer after the last step.
 
-        Returns [batch, time, num_output], of several members [members, batch, time, num_output].
+        inputs: Events or a tensor [batch, time, num_input].
+        Returns [batch, 1, num_output], of several members [members, batch, 1, num_output].
         Raises InputError where the number of channels is another or a tensor holds what is not finite.
         """
-        return self.respond(inputs)[0]
+        found = self.read(self.spikes(inputs)[1], inputs.shape[0])
+        return found[0] if self.members == 1 else found
 
-    def respond(self, inputs):
-        """(what `forward` returns, spikes of each neuron and step [members], the mean over all)"""
-        first, second = self.spikes(inputs)
-        batch, steps = inputs.shape[0], round(self.settings.readout_ms / self.settings.dt_ms)
-        total = kernels.from_blocks(second, batch).cumsum(1)
-        rate = torch.cat([total[:, :steps], total[:, steps:] - total[:, :-steps]], dim=1) / steps
-        rate = rate.unflatten(2, (self.members, -1)).movedim(2, 0)
-        found = rate @ self.read_weight[:, None] + self.read_bias[:, None, None]
-        activity = sum(z.unflatten(3, (self.members, -1)).mean((0, 1, 2, 4)) for z in (first, second)) / 2
-        return (found[0] if self.members == 1 else found), activity
+    def read(self, second, batch):
+        """[members, batch, 1, num_output] from the second layer's spikes."""
+        steps = round(self.settings.readout_ms / self.settings.dt_ms)
+        rate = second[:, -steps:].mean(1).flatten(0, 1)[:batch].unflatten(1, (self.members, -1)).transpose(0, 1)
+        return (rate @ self.read_weight + self.read_bias[:, None])[:, :, None]
 
     def spikes(self, inputs):
         """Spikes of both layers, each [block, time, window, members × neurons]."""
@@ -296,10 +293,12 @@ class SpikingNetwork(nn.Module):
 
     def _arriving(self, first):
         """{event: [block, time, window, members × neurons]} that the second layer receives."""
+        weights = self.second.weights()
+        if self.members == 1:  # a product of two matrices is faster than one of two stacks
+            return {event: first @ weight[0] for event, weight in weights.items()}
         rows = first.flatten(0, 2).unflatten(1, (self.members, -1)).transpose(0, 1)
         return {
-            event: (rows @ weight).transpose(0, 1).reshape(*first.shape[:3], -1)
-            for event, weight in self.second.weights().items()
+            event: (rows @ weight).transpose(0, 1).reshape(*first.shape[:3], -1) for event, weight in weights.items()
         }
 
     def _run(self, layer, arriving):
