@@ -266,7 +266,8 @@ template <class V> SIMD_INLINE V within(V x, V low, V high) {
     const V above = x > low ? broadcast<V>(1) : x == low ? broadcast<V>(0.5) : V{};
     return x < high ? above : x == high ? broadcast<V>(0.5) * above : V{};
 }
-constexpr int STATES = %(states)d, INPUTS = %(inputs)d, NUMBERS = %(numbers)d, LEARNT = %(learnt)d, CHUNK = %(chunk)d, BESIDE = 2;
+constexpr int STATES = %(states)d, INPUTS = %(inputs)d, NUMBERS = %(numbers)d, LEARNT = %(learnt)d;
+constexpr int CHUNK = %(chunk)d, BESIDE = 2;
 
 template <class R> struct Step {
     using V = Register<R>;

@@ -52,12 +52,15 @@ _CONTROLS = {"below": (4.0, 6.0), "above": (34.0, 38.0)}
 
 @dataclass(frozen=True)
 class Settings:
-    """hidden, units: neurons of the first and of the second layer, fewer than 100.  second: equation file of the latter.
-    dt_ms: the step.  tau_max_ms: the longest time constant that a current-based neuron may learn.  tau_start: where they
-    start, physiological (20 ms and 5 ms) or slow (100 to 1000 ms, for layers that may).  signed: whether weights may be
-    negative.  learn_weights: whether synaptic weights are learnt, or only the readout and constants.
-    drive: of the median trial's peak at the start, see the module.  slope: of the surrogate, per 20 mV.
-    reset_gradient: whether gradients go through a reset.  readout_ms: what the readout sees."""
+    """hidden, units: neurons of the first and of the second layer, fewer than 100 in all.
+    second: the latter's equation file.  dt_ms: the step.
+    tau_max_ms: the longest time constant that a current-based neuron may learn.
+    tau_start: where they start, physiological (the file's) or slow (100 to 1000 ms, or the longest there may be).
+    signed: whether weights may be negative.
+    learn_weights: whether synaptic weights are learnt, or only the readout and the neurons' own numbers.
+    drive: of the median trial's peak at the start, see the module.
+    slope: of the surrogate, per 20 mV.  reset_gradient: whether gradients go through a reset.
+    readout_ms: what the readout sees."""
 
     hidden: int = 64
     units: int = 20
@@ -115,9 +118,9 @@ class LIFLayer(nn.Module):
     def __init__(self, path, count, num_input, members, settings):
         super().__init__()
         self.settings, self.shape = settings, (members, count)
-        self.model = _read(path, "tau_m", "tau_s", "v_threshold", "E_L")
+        self.model = _read(path, "tau_m", "tau_s", "v_threshold", "E_L", "du")
         values = self.model.values()
-        self.distance = values["v_threshold"] - values["E_L"]
+        self.distance, self.unit = values["v_threshold"] - values["E_L"], values["du"]
         self.inputs = ("presynaptic",)
         self.raw = nn.Parameter(torch.randn(members, 1, num_input, count) / math.sqrt(num_input))
         self.log_tau_m, self.log_tau_s = (nn.Parameter(self._log_tau(values[name])) for name in ("tau_m", "tau_s"))
@@ -138,8 +141,8 @@ class LIFLayer(nn.Module):
         }
 
     def weights(self):
-        """{event: [members, inputs, neurons]}, V."""
-        return {"presynaptic": self.distance * _effective(self.raw, self.settings)[:, 0]}
+        """{event: [members, inputs, neurons]}, in units of the file's du."""
+        return {"presynaptic": self.distance / self.unit * _effective(self.raw, self.settings)[:, 0]}
 
     def neuron(self, dtype):
         """The Neuron of a type of numbers."""
@@ -153,7 +156,10 @@ class LIFLayer(nn.Module):
         return {name: tau.flatten() for name, tau in self.time_constants().items()}
 
     def peaks(self, arriving):
-        """[members, 1, neurons]: the median trial's peak in units of what lifts a neuron.  arriving: as for run_twin."""
+        """[members, 1, neurons]: the median trial's peak in units of what lifts a neuron.
+
+        arriving: {event: [steps, batch, neurons of all members]}.
+        """
         neuron = self.neuron(arriving["presynaptic"].dtype)
         traces = _traces(neuron, self.changes() | {"v_threshold": 1e3}, arriving)["v"]
         return ((traces.amax(0).median(0).values - self.model.values()["E_L"]) / self.distance).view(
@@ -256,6 +262,7 @@ class SpikingNetwork(nn.Module):
     Settings = Settings
     Second = LIFLayer
     takes_events = True
+    task = "delayed_digits"
 
     def __init__(self, settings, num_input, num_output, members=1):
         super().__init__()
@@ -310,14 +317,21 @@ class SpikingNetwork(nn.Module):
 
     @torch.no_grad()
     def start(self, data):
-        """Scale the weights by what trials bring; see the module.  data: with `typical()`, inputs of some trials."""
+        """Scale the weights by what trials bring, see the module; a neuron that they only hold down is turned round.
+
+        data: with `typical()`, inputs of some trials.
+        """
         inputs = data.typical()
         table = self.first.weights()["presynaptic"].transpose(0, 1).flatten(1)
         for layer, arriving in ((self.first, {"presynaptic": gather(inputs, table)}), (self.second, None)):
             if arriving is None:
                 arriving = self._arriving(self.spikes(inputs)[0])
             arriving = {event: kernels.from_blocks(x, inputs.shape[0]).transpose(0, 1) for event, x in arriving.items()}
-            layer.raw *= (self.settings.drive / layer.peaks(arriving).clamp(min=1e-3))[:, :, None]
+            peaks, sign = layer.peaks(arriving), 1.0
+            if self.settings.signed:
+                turned = layer.peaks({event: -x for event, x in arriving.items()})
+                sign, peaks = torch.where(turned > peaks, -1.0, 1.0), torch.maximum(peaks, turned)
+            layer.raw *= (sign * self.settings.drive / peaks.clamp(min=1e-3))[:, :, None]
 
     def flops_per_step(self):
         """Additions and multiplications of a step on dense input, all weights in use, those within neurons left out."""

@@ -112,6 +112,7 @@ def test_every_other_model_is_fitted_and_evaluated_too(shards, tmp_path, model, 
     [
         ("elm", {"branch_elm_batch8", "elm_batch8", "branch_elm_batch64", "branch_elm_batch8_loader_ms"}),
         ("lstm", {"lstm_15", "lstm_50", "lstm_100", "lstm_50_torch_ms"}),
+        ("spiking", {"over_eager", "over_eager_lif", "over_eager_nmda", "over_snntorch"}),
     ],
 )
 def test_a_benchmark_ends_with_its_figures(monkeypatch, name, expected):

@@ -14,6 +14,7 @@ from sims.arrivals import Arrivals, input_events
 from sims.backends import brian
 from sims.backends.brian import Setup
 from sims.backends.torch import Neuron, Surrogate, simulate
+from sims.backends.torch_step import Plateau
 from sims.documents import EquationError
 from sims.mistakes import RequestError
 
@@ -279,6 +280,34 @@ def test_a_reset_passes_the_spikes_derivative_on_only_where_asked(through):
         slope -= through * 0.02 * slope / (0.02 * (5 * abs(v - 0.02) / 0.02 + 1) ** 2)
     (found,) = torch.autograd.grad(voltage[first + 1], current)
     assert found.item() == pytest.approx(slope, rel=1e-9) and (slope == before) != through
+
+
+def test_a_slope_may_differ_between_neurons():
+    neuron = Neuron(named("soma_lif"), 0.5, inputs=("I",))
+    parameters, slope = neuron.parameters((2,), {"v_threshold": -0.05}), torch.tensor([5.0, 20.0])
+    found = []
+    for given in (parameters, neuron.parameters((2,), {"v_threshold": -0.05}, slope=slope)):
+        current = torch.full((2,), 1e-10, dtype=torch.float64, requires_grad=True)
+        _, spikes = neuron.step(neuron.start(given), given, {"I": current})
+        found.append(torch.autograd.grad(spikes.sum(), current)[0])
+    assert found[0][0] == found[1][0] and found[0][1] > 2 * found[1][1]
+
+
+def test_through_a_plateau_a_step_passes_voltage_on_and_counts_inputs_by_the_distance_to_the_fold():
+    model, rule = named("dendrite_nmda"), Plateau("w*s", edge=31.3, middle=-0.055)
+    v = torch.tensor([-0.07, -0.01], dtype=torch.float64, requires_grad=True)  # down and up
+    s = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    found = []
+    for plateaus in (None, {"v": rule}):
+        neuron = Neuron(model, 1.0, plateaus=plateaus)
+        parameters = neuron.parameters((2,))
+        state, _ = neuron.step({"v": v, "s": s}, parameters, {"presynaptic": torch.zeros(2)})
+        found.append((state["v"].detach(), *torch.autograd.grad(state["v"].sum(), (v, s))))
+    (exact_v, exact_dv, exact_ds), (plateau_v, plateau_dv, plateau_ds) = found
+    assert torch.equal(exact_v, plateau_v)
+    assert exact_dv.max() < 0.95 and torch.equal(plateau_dv, torch.ones(2, dtype=torch.float64))
+    psi = 15 * rule.peak / (1 + (31.3 - 15) / rule.width) ** 2
+    assert torch.allclose(plateau_ds - exact_ds, torch.tensor([psi, 0.0], dtype=torch.float64), atol=1e-15)
 
 
 def test_without_a_surrogate_spikes_carry_no_derivative():
