@@ -14,7 +14,7 @@ from sims.backends.torch_step import Plateau
 EQUATIONS = Path(__file__).resolve().parents[2] / "equations"
 N = 11
 LEARNT = {
-    "neuron_lif": {"tau_m": 0.02, "tau_s": 0.005},
+    "neuron_lif": {"tau_m": 0.02, "tau_s": 0.01},
     "neuron_memory": {"dendrite1_w": 15, "dendrite2_w": 15},
     "neuron_memory_linear": {"dendrite1_w": 15, "dendrite2_w": 15},
     "soma_lif": {"v_threshold": -0.055},
@@ -34,7 +34,7 @@ def case(name, reset_gradient=False, plateau=False, time=40, dtype=torch.float64
     surrogate = Surrogate(reset_gradient=reset_gradient)
     neuron = Neuron(model, 10.0, inputs, surrogate, dtype, plateaus=plateaus)
     learnt = {n: (x * (1 + 0.3 * torch.rand(N, dtype=dtype))).requires_grad_() for n, x in LEARNT[name].items()}
-    size = {"neuron_lif": 40.0, "soma_lif": 4e-10, "neuron_memory_linear": 30.0}.get(name, 1.0)
+    size = {"neuron_lif": 1.0, "soma_lif": 4e-10, "neuron_memory_linear": 30.0}.get(name, 1.0)
     noise = (0.2 + torch.randn(len(neuron.inputs), 2, time, 3, N, dtype=dtype)) * size
     return neuron, learnt, {e: x.requires_grad_() for e, x in zip(neuron.inputs, noise, strict=True)}
 
