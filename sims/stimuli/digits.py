@@ -136,7 +136,7 @@ def read(path):
         else:
             _survive(path)
             content = Path(path).read_bytes()
-        return _parse(content, path)
+        return parse(content, path)
     except sealed.SealError as error:
         raise DigitsError(f"{error}; expected spoken digits") from error
     except DigitsError:
@@ -165,8 +165,8 @@ def write(digits, path):
     sealed.write(path, image.getvalue())
 
 
-def _parse(content, path):
-    """Digits of a file's bytes."""
+def parse(content, path):
+    """Digits of a file's bytes, which HDF5 must survive (see `read`); `path` is for messages.  Raises DigitsError."""
 
     def require(holds, name, found, expected):
         if not holds:
@@ -226,6 +226,6 @@ def _survive(path):
 if __name__ == "__main__":
     # Whether HDF5 survives it; what is wrong with a file is for the caller to say.
     try:
-        _parse(Path(sys.argv[1]).read_bytes(), sys.argv[1])
+        parse(Path(sys.argv[1]).read_bytes(), sys.argv[1])
     except Exception:
         sys.exit(1)
