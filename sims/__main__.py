@@ -158,12 +158,68 @@ def generate(
     from sims import ground_truth, neuronio, sealed
     from sims.stimuli import l5
 
-    precision = precision or ("float32" if backend == "cable" else "float64")
-    setup = ground_truth.Setup(cell, equations, backend, dt, precision, tables, simd).check()
+    setup = ground_truth.Setup(cell, equations, backend, dt, _precision(precision, backend), tables, simd).check()
     sealed.check_writable(out)
     with _progress(max(0, simulations * seconds) * 1000) as bar:
         shard = ground_truth.generate(setup, l5.read(inputs), seed, simulations, seconds, first, bar.update)
     neuronio.write(shard, out)
+
+
+@neuronio_commands.command()
+def calibrate(
+    out: Annotated[Path, typer.Argument(help="OUT.yaml: the input file with its excitation scaled")],
+    report: Annotated[Path, typer.Option("--json", help="FILE.json: what was measured at which scale")],
+    unscaled: Annotated[Path | None, typer.Option(help="FILE.nc: also keep the simulations at scale 1")] = None,
+    rate: Annotated[float, typer.Option(help="output rate to reach, Hz")] = 1,
+    tolerance: Annotated[float, typer.Option(help="how near is enough, Hz")] = 0.2,
+    evaluations: Annotated[int, typer.Option(help="scales to try at most")] = 10,
+    seed: Annotated[int, typer.Option(help="of the inputs, the same at every scale")] = 0,
+    simulations: Annotated[int, typer.Option(help="how many at every scale")] = 32,
+    seconds: Annotated[int, typer.Option(help="length of each")] = 4,
+    first: Annotated[int, typer.Option(help="number of the first; see generate")] = 3_000_000,
+    cell: Cell = "stylised",
+    equations: Equations = PUBLISHED_CELL,
+    inputs: InputFile = PUBLISHED_INPUTS,
+    backend: Backend = "cable",
+    dt: Step = 0.025,
+    precision: Precision = None,
+):
+    """Scale the range of the excitation, by bisection, until the cell spikes at a given rate; write the input file that
+    does it.  A cell that cannot be taken there gets the nearest scale that was tried, and the report says so."""
+    from sims import calibration, ground_truth, neuronio, sealed
+    from sims.stimuli import l5
+
+    setup = ground_truth.Setup(cell, equations, backend, dt, _precision(precision, backend)).check()
+    for path in filter(None, (out, report, unscaled)):
+        sealed.check_writable(path)
+    read = l5.read(inputs)
+    with _progress(max(0, simulations * seconds * evaluations) * 1000) as bar:
+        found, shard = calibration.calibrate(
+            setup, read, rate, tolerance, evaluations, seed, simulations, seconds, first, bar.update
+        )
+    if unscaled is not None:
+        neuronio.write(shard, unscaled)
+    sealed.replace(out, calibration.scaled_text(inputs, read, found.scale, out.parent).encode())
+    sealed.replace(report, (json.dumps(found.card(rate, tolerance), indent=1) + "\n").encode())
+    print(f"{out}: {found.summary()}")
+
+
+@neuronio_commands.command()
+def hypothesis(
+    file: Annotated[Path, typer.Argument(help="equation file that extends the cell, a mechanism of it, or the inputs")],
+    folder: Annotated[Path, typer.Argument(help="FOLDER: cell.yaml, inputs.yaml and changes.json are written there")],
+    equations: Equations = PUBLISHED_CELL,
+    inputs: InputFile = PUBLISHED_INPUTS,
+):
+    """Check a hypothesis; write the cell and the inputs that it stands for, and what it changes."""
+    from sims import hypotheses, sealed
+
+    found = hypotheses.read(file, equations, inputs)
+    sealed.check_writable(folder / "changes.json")
+    for name, text in found.files(folder).items():
+        sealed.replace(folder / name, text.encode())
+    sealed.replace(folder / "changes.json", (json.dumps(found.card, indent=1) + "\n").encode())
+    print(found.summary())
 
 
 @neuronio_commands.command("import")
@@ -372,6 +428,11 @@ def _check_options(context, model):
         if context.get_parameter_source(name).name != "DEFAULT":
             found = "a network, whose file says it (N, T, step, …; see --set)" if network else f"a {model.kind}"
             raise RequestError(f"--{name}: found it for {model.path}, {found}; expected to leave it away")
+
+
+def _precision(given, backend):
+    """What data are computed in unless told otherwise."""
+    return given or ("float32" if backend == "cable" else "float64")
 
 
 def _progress(milliseconds):

@@ -85,6 +85,11 @@ def read(path):
     return document
 
 
+def lineage(path):
+    """The file itself and those that it extends, nearest first.  Raises EquationError like `read`."""
+    return _read(Path(path), ())[1]
+
+
 def sources(path):
     """All files that the meaning of `path` depends on, itself first: what it extends, mechanisms and parts.
 

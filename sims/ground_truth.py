@@ -151,20 +151,13 @@ def generate(setup, inputs, seed, simulations, seconds, first=0, progress=None):
     progress: called with the milliseconds simulated since its last call.
     Returns a Shard.  Raises RequestError for impossible options, EquationError and BackendError for the cell's files.
     """
-    for name, value, lowest in (
-        ("--simulations", simulations, 1),
-        ("--seconds", seconds, 1),
-        ("--seed", seed, 0),
-        ("--first", first, 0),
-    ):
-        if value < lowest:
-            raise RequestError(f"{name}: found {value}, expected at least {lowest}")
-    milliseconds = seconds * 1000
-    if milliseconds > LARGEST_TIME_MS:
-        raise RequestError(
-            f"--seconds: found {seconds}, expected at most {LARGEST_TIME_MS // 1000} (times are stored in 16 bits)"
-        )
-    simulator = Simulator(setup)
+    check_numbers(seed, simulations, seconds, first)
+    return shard(Simulator(setup), inputs, seed, simulations, seconds, first, progress)
+
+
+def shard(simulator, inputs, seed, simulations, seconds, first=0, progress=None):
+    """`generate` with a Simulator that is ready, and numbers that are checked."""
+    setup, milliseconds = simulator.setup, seconds * 1000
     voltages, events, spikes = [], [], []
     numbers = range(first, first + simulations)
     for start in range(0, simulations, simulator.lanes):
@@ -201,6 +194,22 @@ def generate(setup, inputs, seed, simulations, seconds, first=0, progress=None):
             "generator": _generator_card(inputs),
         },
     )
+
+
+def check_numbers(seed, simulations, seconds, first):
+    """Raise RequestError where `generate` could make no shard of these."""
+    for name, value, lowest in (
+        ("--simulations", simulations, 1),
+        ("--seconds", seconds, 1),
+        ("--seed", seed, 0),
+        ("--first", first, 0),
+    ):
+        if value < lowest:
+            raise RequestError(f"{name}: found {value}, expected at least {lowest}")
+    if seconds * 1000 > LARGEST_TIME_MS:
+        raise RequestError(
+            f"--seconds: found {seconds}, expected at most {LARGEST_TIME_MS // 1000} (times are stored in 16 bits)"
+        )
 
 
 def _starts(lengths):

@@ -168,7 +168,11 @@ def read(path=PUBLISHED):
 
     Returns a Cell.  Raises EquationError, whose text names file, line and cause.
     """
-    document = documents.read(path)
+    return checked(documents.read(path), path)
+
+
+def checked(document, path):
+    """`read` of a document that is read already.  path: what the Cell is called after."""
     entries = document.mapping("a cell file", KEYS)
     kind = entries.get("kind")
     if kind is None or kind.value != "cell":
