@@ -139,6 +139,47 @@ def fit(
 
 
 @app.command()
+def evolve(
+    equations: Annotated[Path, typer.Argument(help="Equation file of a neuron, with parameters marked `fit: true`.")],
+    task: Annotated[str, typer.Argument(help="recovery: the file's own parameters, from its voltages; or neuronio.")],
+    out: Annotated[Path, typer.Option(help="Folder of the fit, as that of `fit`.")],
+    data: Annotated[list[Path] | None, typer.Option(help="neuronio: training data; repeatable.")] = None,
+    valid: Annotated[list[Path] | None, typer.Option(help="neuronio: validation data; repeatable.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    generations: Annotated[int, typer.Option(min=1)] = 200,
+    candidates: Annotated[int, typer.Option(min=4, help="Of a generation.")] = 16,
+    spread: Annotated[float, typer.Option(help="Of the first generation, in widths of the bounds.")] = 0.2,
+    device: Annotated[str, typer.Option(help="cpp: Brian2's compiled program; or torch.")] = "cpp",
+    workers: Annotated[int, typer.Option(min=1, help="Processes of the former; the result is the same.")] = 1,
+    validate_every: Annotated[
+        int | None, typer.Option(min=1, help="Generations between validations; by default a twentieth.")
+    ] = None,
+    overrides: Overrides = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the folder's checkpoint, if it has one.")
+    ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="With --resume: start anew where the folder's fit is of other data or settings."
+        ),
+    ] = False,
+):
+    """Fit the parameters of a neuron's equation file without gradients, by CMA-ES."""
+    with refused():
+        from fitting import evolution, trials
+        from fitting.space import Space
+
+        _settle_process(threads=1)
+        how = evolution.Evolution(generations, candidates, spread, seed, device, validate_every)
+        found, config = trials.find(task)(equations, overrides or [], seed, data or [], valid or [])
+        config |= {"data": _sources(data or []), "valid": _sources(valid or [])}
+        history = evolution.evolve(Space(found.setup.model), found, how, out, config, workers, resume, replace)
+        last = {name: value for name, value in history[-1].items() if value is not None}
+        typer.echo(f"{out}: " + ", ".join(f"{name} {value:.5g}" for name, value in last.items()))
+
+
+@app.command()
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished fit.")],
     data: Annotated[list[Path], typer.Option(help="Data to score on; repeatable.")],

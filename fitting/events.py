@@ -54,13 +54,27 @@ class Events:
     def dense(self, dtype=torch.float32, device=None):
         """The same input as a tensor [batch, time, channels]."""
         batch, time, channels = self.shape
-        counts = np.diff(self.bounds).ravel()
-        step = np.repeat(np.arange(counts.size), counts)
-        skipped = self.bounds[:, :-1].ravel() - (np.cumsum(counts) - counts)
-        channel = self.channel[np.arange(len(step)) + np.repeat(skipped, counts)].astype(np.int64)
+        step, channel = self._each()
         x = torch.zeros(batch * time * channels, dtype=dtype)
         x.index_add_(0, torch.from_numpy(step * channels + channel), torch.from_numpy(self.value[channel]).to(dtype))
         return x.view(batch, time, channels).to(device)
+
+    def counts(self, group, groups):
+        """How many events groups of channels have in each step, float64 [batch, time, groups].
+
+        group: int64 [channels], from 0.
+        """
+        batch, time, _ = self.shape
+        step, channel = self._each()
+        found = np.bincount(step * groups + group[channel], minlength=batch * time * groups)
+        return found.reshape(batch, time, groups).astype(float)
+
+    def _each(self):
+        """(step, counted through all windows, and channel) of every event, int64 both."""
+        counts = np.diff(self.bounds).ravel()
+        step = np.repeat(np.arange(counts.size), counts)
+        skipped = self.bounds[:, :-1].ravel() - (np.cumsum(counts) - counts)
+        return step, self.channel[np.arange(len(step)) + np.repeat(skipped, counts)].astype(np.int64)
 
 
 def between(inputs, first, end):

@@ -126,8 +126,8 @@ def fit(
     out = Path(out)
     config = {**config, "training": training.as_plain()}
     if refuse_unusable_folder(out, config, resume, replace):
-        model.load_state_dict(_read_weights(out / "model.safetensors"))
-        return _read_history(out / "history.csv")
+        model.load_state_dict(read_weights(out / "model.safetensors"))
+        return read_history(out / "history.csv")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.torch_seed("noise"))
         return _fit(model, batch, loss, validate, training, out, config, show_progress, start)
@@ -151,7 +151,7 @@ def refuse_unusable_folder(out, config, resume, replace=False):
             "or --resume to go on with it"
         )
     if started:
-        before, source = _read_checkpoint(out / "checkpoint.pt")["config"], out / "checkpoint.pt"
+        before, source = read_checkpoint(out / "checkpoint.pt")["config"], out / "checkpoint.pt"
     elif finished:
         before, source = read_config(out), out / "config.yaml"
     else:
@@ -193,8 +193,8 @@ def keep(out, config, weights):
     out = Path(out)
     refuse_unusable_folder(out, config, resume=False)
     out.mkdir(parents=True, exist_ok=True)
-    _write_config(out, config)
-    _write_weights(out / "model.safetensors", weights)
+    write_config(out, config)
+    write_weights(out / "model.safetensors", weights)
 
 
 def load(folder, models):
@@ -224,7 +224,7 @@ def load(folder, models):
     settings = restore(kind.Settings, config["model_settings"], folder / "config.yaml")
     with found_in(folder / "config.yaml"):
         model = kind(settings, config["num_input"], config["num_output"])
-    weights, expected = _read_weights(folder / "model.safetensors"), model.state_dict()
+    weights, expected = read_weights(folder / "model.safetensors"), model.state_dict()
     for name in sorted(weights.keys() | expected.keys()):
         found, wanted = (
             f"the shape {tuple(tensors[name].shape)}" if name in tensors else "nothing"
@@ -249,7 +249,7 @@ def _fit(model, batch, loss, validate, training, out, config, show_progress, sta
         state = _restore(out / "checkpoint.pt", model, optimizer, state)
 
     out.mkdir(parents=True, exist_ok=True)
-    _write_config(out, config)
+    write_config(out, config)
     cpu_before, checkpointed = state["cpu_s"] - time.process_time(), time.monotonic()
     if not state["step"] and not state["history"] and (start or not training.steps):
         if start:
@@ -271,7 +271,7 @@ def _fit(model, batch, loss, validate, training, out, config, show_progress, sta
             if validated:
                 _validate(model, validate, training, step, state, cpu_before)
                 progress.set_postfix(valid_loss=f"{state['history'][-1]['valid_loss']:.4g}", refresh=False)
-                _write_history(out / "history.csv", state["history"])
+                write_history(out / "history.csv", state["history"])
             progress.update()
             if validated or time.monotonic() - checkpointed >= _CHECKPOINT_SECONDS:
                 state["step"], state["cpu_s"] = step + 1, cpu_before + time.process_time()
@@ -279,8 +279,8 @@ def _fit(model, batch, loss, validate, training, out, config, show_progress, sta
                 checkpointed = time.monotonic()
 
     model.load_state_dict(state["best_weights"])
-    _write_history(out / "history.csv", state["history"])
-    _write_weights(out / "model.safetensors", state["best_weights"])
+    write_history(out / "history.csv", state["history"])
+    write_weights(out / "model.safetensors", state["best_weights"])
     (out / "checkpoint.pt").unlink(missing_ok=True)
     return state["history"]
 
@@ -352,7 +352,8 @@ def _keep(path, state, model, optimizer, config):
     sealed.write(path, file.getvalue())
 
 
-def _read_checkpoint(path):
+def read_checkpoint(path):
+    """The dict of a checkpoint, with "config" in it; raises FitError where it is damaged."""
     try:
         checkpoint = torch.load(io.BytesIO(sealed.read(path)), weights_only=True)
     except sealed.SealError as error:
@@ -365,7 +366,7 @@ def _read_checkpoint(path):
 
 
 def _restore(path, model, optimizer, state):
-    checkpoint = _read_checkpoint(path)
+    checkpoint = read_checkpoint(path)
     try:
         for weights in (checkpoint["best_weights"], checkpoint["weights"]):  # both must fit, the latter go on
             if weights is not None:
@@ -380,16 +381,19 @@ def _restore(path, model, optimizer, state):
         ) from error
 
 
-def _write_config(out, config):
+def write_config(out, config):
+    """Leave config.yaml in a fit's folder."""
     sealed.replace(out / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
 
 
-def _write_weights(path, weights):
+def write_weights(path, weights):
+    """Write a state dict."""
     # safetensors has no checksum of its own; a flipped bit in a weight would pass for a weight.
     sealed.replace(path, safetensors.torch.save(weights, metadata={"sha256": _digest(weights)}))
 
 
-def _read_weights(path):
+def read_weights(path):
+    """The state dict that `write_weights` was given; raises FitError where the file is damaged."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}
@@ -412,7 +416,8 @@ def _digest(weights):
     return digest.hexdigest()
 
 
-def _write_history(path, history):
+def write_history(path, history):
+    """Write the rows of a history, dicts with the same keys."""
     table = io.StringIO()
     writer = csv.DictWriter(table, list(history[0]), lineterminator="\n")
     writer.writeheader()
@@ -420,7 +425,8 @@ def _write_history(path, history):
     sealed.replace(path, table.getvalue().encode())
 
 
-def _read_history(path):
+def read_history(path, needed="valid_loss"):
+    """The rows of a history, numbers or None; raises FitError where it cannot be read or a row has no `needed`."""
     try:
         with open(path, newline="") as file:
             history = [
@@ -428,8 +434,8 @@ def _read_history(path):
             ]
     except (OSError, ValueError, TypeError) as error:
         raise FitError(f"{path}: cannot be read ({error}), expected the history of a fit") from error
-    if not history or any(row.get("valid_loss") is None for row in history):
-        raise FitError(f"{path}: found no validation loss in every row, expected the history of a fit")
+    if not history or any(row.get(needed) is None for row in history):
+        raise FitError(f"{path}: found no {needed} in every row, expected the history of a fit")
     return history
 
 

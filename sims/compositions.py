@@ -9,10 +9,12 @@ list `each`. What the composition itself writes comes last and replaces by name,
 * sum(expression with dendrite names) adds over the dendrites, anywhere.
 
 The result is an ordinary document with the lines' places kept, so all that takes a Model takes a composition.
+Whoever reads a composition may ask for other counts; of 0, the part is left out, and every line that names it.
 """
 
 import ast
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from sims import documents
 from sims.documents import DEFINITION, EQUATION, SEPARATOR, STATEMENT, Node
@@ -116,6 +118,33 @@ def flattened(document, read_model):
             whole[name] = Node(_renamed(node.value, own), node.path, node.line)
     whole["integration"] = entries.get("integration") or _common_integration(parts)
     return Node({name: node for name, node in whole.items() if node is not None}, document.path, document.line)
+
+
+def counted(document, counts):
+    """A composition's document with other counts of its parts.
+
+    counts: {part: whole number from 0}.  Raises EquationError for a part that there is not, or an impossible count.
+    """
+    entries = dict(document.mapping("a composition", KEYS))
+    parts = dict(_section(entries, "parts"))
+    for name, count in counts.items():
+        if name not in parts or parts[name].value is None:
+            raise document.error(f"has no part '{name}' to count; it has {', '.join(parts) or 'none'}")
+        if count == 0:
+            del parts[name]
+            for section in ("equations", "parameters", "events", "initial"):
+                kept = {key: node for key, node in _section(entries, section).items() if not _names(name, key, node)}
+                entries[section] = Node(kept, document.path, document.line)
+        else:
+            node = parts[name]
+            keys = node.mapping(f"part '{name}'", PART_KEYS)
+            parts[name] = replace(node, value=keys | {"count": Node(str(count), node.path, node.line)})
+    return replace(document, value=entries | {"parts": Node(parts, document.path, document.line)})
+
+
+def _names(part, key, node):
+    """Whether a line of a composition names something of a part."""
+    return re.search(rf"\b{re.escape(part)}\d*_", f"{key} {node.value if isinstance(node.value, str) else ''}")
 
 
 class _Summed(ast.NodeTransformer):

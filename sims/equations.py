@@ -31,7 +31,7 @@ from brian2.units import amp, meter, mM, second, volt
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 
 from sims import documents
-from sims.compositions import flattened
+from sims.compositions import counted, flattened
 from sims.documents import DEFINITION, EQUATION, SEPARATOR, STATEMENT, EquationError, Node
 from sims.expressions import (
     RESERVED,
@@ -253,12 +253,16 @@ def plain(node):
     return node.value
 
 
-def read(path):
+def read(path, counts=None):
     """Read and check an equation file with all that it extends.
 
+    counts: {part: number} where a composition is to have other numbers of its parts than the file says; 0 leaves a part
+    out.
     Returns a Model.  Raises EquationError, whose text names file, line and cause.
     """
     document = documents.read(path)
+    if counts:
+        document = counted(document, counts)
     return model(document)
 
 

@@ -46,4 +46,6 @@ def recordings(seed):
         first_event=np.cumsum(events) - events,
         duration=duration,
         sign=np.where(np.arange(CHANNELS) < CHANNELS // 2, 1, -1).astype(np.float32),
+        region=np.full(CHANNELS, "basal"),
+        path_distance=np.zeros(CHANNELS, np.float32),
     )

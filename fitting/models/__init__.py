@@ -11,6 +11,7 @@ task that it can learn (`task`).
 
 from fitting.models.delay_network import DelayNetwork
 from fitting.models.elm import ELM, BranchELM
+from fitting.models.equation_neuron import EquationNeuron
 from fitting.models.lif import ALIF, LIF
 from fitting.models.lstm import LSTM, ChronoLSTM
 from fitting.models.spiking import LIFNetwork, LinearNMDANetwork, NMDANetwork
@@ -25,6 +26,7 @@ MODELS = {
     "tcn": TCN,
     "lif": LIF,
     "alif": ALIF,
+    "equation_neuron": EquationNeuron,
     "delay_network": DelayNetwork,
     "lif_network": LIFNetwork,
     "nmda_network": NMDANetwork,

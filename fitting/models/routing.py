@@ -1,4 +1,5 @@
-"""Which channel each synapse of a dendritic tree listens to."""
+"""Which channel each synapse of a dendritic tree listens to, and which compartment of a reduced cell a channel
+reaches."""
 
 import math
 
@@ -48,3 +49,24 @@ def random(num_input, d_tree, d_brch, seed):
     generator = stream(seed, "routing")
     rounds = [generator.permutation(num_input) for _ in range(math.ceil(synapses / num_input))]
     return np.concatenate(rounds)[:synapses].reshape(d_tree, d_brch)
+
+
+def compartments(region, path_distance, count):
+    """Which compartment of a reduced cell each channel reaches: 0, the soma, or 1, 2, …, dendrites from the nearest on.
+
+    region: basal or apical, [channels].  path_distance: [channels], from the soma.  Channels are dealt out by region
+    first, the basal ones to the soma and to their share of the dendrites, then by distance to as many for each: two
+    compartments are the basal and the apical tree, three part the apical one into the near obliques and the tuft.
+    Returns int64 [channels].
+    """
+    basal = np.asarray(region) == "basal"
+    found = np.zeros(len(basal), np.int64)
+    if count == 1:
+        return found
+    near = int(np.clip(round(count * basal.mean()), 1, count - 1))
+    for inside, first, parts in ((basal, 0, near), (~basal, near, count - near)):
+        # Excitatory and inhibitory synapses of a segment lie at one distance, and go together.
+        distance = np.asarray(path_distance)[inside]
+        borders = np.quantile(distance, np.arange(1, parts) / parts) if len(distance) else []
+        found[inside] = first + np.searchsorted(borders, distance, side="right")
+    return found

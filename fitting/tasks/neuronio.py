@@ -64,7 +64,7 @@ class Recordings:
     spike_counts: int64 [simulation].  channel: uint16 [event], in time order.
     arrived: int32, for each simulation [duration + 1] how many of its events come before each millisecond.
     first_ms, first_event: int64 [simulation], where simulations begin.  duration: int64 [simulation], ms.
-    sign: float32 [channel of the table].
+    sign, path_distance: float32 [channel of the table], and region [channel]; the latter two as in a shard.
     """
 
     voltage: np.ndarray
@@ -76,6 +76,8 @@ class Recordings:
     first_event: np.ndarray
     duration: np.ndarray
     sign: np.ndarray
+    region: np.ndarray
+    path_distance: np.ndarray
 
     def __len__(self):
         return len(self.duration)
@@ -213,12 +215,10 @@ class NeuronIO:
             for simulation in simulations
             for start in range(self.settings.skip_ms, data.duration[simulation] - burn_in, window - burn_in)
         ]
-        pieces = []
+        pieces, at_once = [], getattr(model, "windows_at_once", _WINDOWS_AT_ONCE)
         with torch.no_grad():
-            for first in tqdm(
-                range(0, len(windows), _WINDOWS_AT_ONCE), desc="predict", leave=False, disable=not show_progress
-            ):
-                some = np.array(windows[first : first + _WINDOWS_AT_ONCE])
+            for first in tqdm(range(0, len(windows), at_once), desc="predict", leave=False, disable=not show_progress):
+                some = np.array(windows[first : first + at_once])
                 inputs = gather(data, some[:, 0], some[:, 1], window)
                 pieces.append(respond(model, inputs)[:, burn_in:].numpy())
         outputs = np.concatenate(pieces)
@@ -278,6 +278,8 @@ def recordings(shards):
         first_event=np.cumsum(events) - events,
         duration=duration,
         sign=shards[0].sign.astype(np.float32),
+        region=shards[0].region,
+        path_distance=shards[0].path_distance,
     )
 
 

@@ -302,9 +302,9 @@ class Built:
         for name, start in words.starts.items():
             setattr(group, name, start)
         self.network = Network(group)
-        for order, (event, code) in enumerate(words.events.items()):
-            name = f"{GROUP}_deliver_{event}"
-            self.network.add(group.run_regularly(code, clock=group.clock, when="synapses", order=order, name=name))
+        if words.events:  # as one piece of code, which costs one compilation and one pass over the neurons
+            code, name = "\n".join(words.events.values()), f"{GROUP}_deliver"
+            self.network.add(group.run_regularly(code, clock=group.clock, when="synapses", name=name))
         self.state_monitor = self.spike_monitor = None
         if setup.recorded:
             self.state_monitor = StateMonitor(

@@ -3,8 +3,8 @@
 A program is keyed by the model's text in Brian2's words, the sizes, the compiler and the processor, not by values of
 parameters: all of these, and the weights of the events, are arguments of a run. On a CPU a run has one thread and
 touches no disk: its inputs are files in memory, and it writes what was asked for, and none of Brian2's other arrays,
-to its standard output and ends. So runs share nothing, one that is killed leaves nothing behind, and one whose parent
-is killed dies with it. On a GPU the results take Brian2's way through a temporary folder.
+to its standard output, another such file, and ends. So runs share nothing, one that is killed leaves nothing behind,
+and one whose parent is killed dies with it. On a GPU the results take Brian2's way through a temporary folder.
 """
 
 import fcntl
@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import json
 import logging
+import mmap
 import os
 import shutil
 import subprocess
@@ -56,14 +57,16 @@ class Program:
         once(self.folder, self._compile)
         self.output = json.loads((self.folder / OUTPUT).read_text())
 
-    def evaluate(self, candidates, arrivals=None, workers=1, bounded=False, progress=None, shared=None):
+    def evaluate(self, candidates, arrivals=None, workers=1, bounded=False, progress=None, shared=None, then=None):
         """Run the program once for each candidate, in processes of one thread each.
 
         candidates: list of {parameter: SI value}.  arrivals: what Setup.arrays takes, such as Arrivals, for all of them
         (None: no events), or a list with one for each.  workers: processes at a time.  bounded: refuse values outside
         their bounds, as a fit should.  progress: called after each run.  shared: {name: array} of Setup.shapes for all
-        runs.  Many trials of one candidate cost least as neurons side by side.
-        Returns a list of Traces in the candidates' order; `finite` tells where a state ran away.
+        runs.  then: what to make of each run's Traces, in its own thread and at once, so that few are held in memory.
+        Many trials of one candidate cost least as neurons side by side.
+        Returns a list of Traces in the candidates' order, or of what `then` made of them; `finite` tells where a state
+        ran away.
         Raises RequestError or EquationError before anything runs, BackendError where a run fails or is killed, after
         the others were ended.
         """
@@ -82,7 +85,7 @@ class Program:
                     files[id(given)] = for_all | self._files(stack, self.setup.arrays(given))
             runs = stack.enter_context(_Runs())
             pool = stack.enter_context(ThreadPoolExecutor(workers))
-            jobs = [pool.submit(self._run, runs, v, files[id(a)]) for v, a in zip(values, each, strict=True)]
+            jobs = [pool.submit(self._run, runs, v, files[id(a)], then) for v, a in zip(values, each, strict=True)]
             try:
                 for job in as_completed(jobs):
                     job.result()
@@ -111,7 +114,7 @@ class Program:
         """{the program's name of an array: open file in memory} of those that are not zero, which is what it holds."""
         return {f"{n}.values": stack.enter_context(in_memory(array)) for n, array in arrays.items() if array.any()}
 
-    def _run(self, runs, values, files):
+    def _run(self, runs, values, files, then):
         with ExitStack() as stack:
             given, own = arguments(stack, brian.GROUP, values)
             given += [f"{name}=/proc/self/fd/{file}" for name, file in files.items()]
@@ -123,7 +126,8 @@ class Program:
             )
             if results is not None:
                 written = b"".join((results / name).read_bytes() for name in self.output["files"])
-        return self._traces(written)
+        traces = self._traces(written)
+        return traces if then is None else then(traces)
 
     def _traces(self, written):
         setup = self.setup
@@ -223,25 +227,29 @@ class _Runs:
         self.end()
 
     def run(self, command, folder, descriptors):
-        """The output of a process.  Raises BackendError where it fails, complains or is ended."""
-        with self._lock:
-            if self._ended:
-                raise BackendError("the simulation was not started, because another failed")
-            process = subprocess.Popen(
-                command, cwd=folder, pass_fds=descriptors,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            )  # fmt: skip
-            self._live.add(process)
-        try:
-            written, complaint = process.communicate()
-        finally:
+        """The bytes that a process wrote, or a map of them.  Raises BackendError where it fails or is ended."""
+        # A file in memory: a pipe would copy the results three times.
+        with open(os.memfd_create("output"), "rb") as output:
             with self._lock:
-                self._live.discard(process)
+                if self._ended:
+                    raise BackendError("the simulation was not started, because another failed")
+                process = subprocess.Popen(
+                    command, cwd=folder, pass_fds=descriptors,
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE,
+                )  # fmt: skip
+                self._live.add(process)
+            try:
+                _, complaint = process.communicate()
+            finally:
+                with self._lock:
+                    self._live.discard(process)
+            size = os.fstat(output.fileno()).st_size
+            written = mmap.mmap(output.fileno(), size, access=mmap.ACCESS_READ) if size else b""
         if process.returncode < 0:
             raise BackendError(f"{folder.name}: the compiled simulation was killed by signal {-process.returncode}")
         if process.returncode or complaint:
-            cause = (complaint or written).decode(errors="replace").strip() or "no word"
-            raise BackendError(f"{folder.name}: the compiled simulation failed: {cause[:500]}")
+            cause = (complaint or written)[:500].decode(errors="replace").strip() or "no word"
+            raise BackendError(f"{folder.name}: the compiled simulation failed: {cause}")
         return written
 
     def end(self):

@@ -4,6 +4,7 @@ Everything is in SI units, and of whatever shape, such as [batch, neurons]. The 
 sims/backends/torch_step.py, which says how a spike gets a derivative.
 """
 
+import operator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +12,13 @@ import torch
 
 from sims.arrivals import input_events
 from sims.backends import steps
+from sims.backends.brian import weights_name
 from sims.backends.torch_step import COUNT, RESTED, SLOPE, Surrogate, functions, reads_time
 from sims.equations import EquationError
 from sims.mistakes import RequestError
 
 DEFAULT = Surrogate()
+BATCH = 4096  # neurons that cost about as much as one: below, a step's time goes to calling torch
 
 
 class Parameters(NamedTuple):
@@ -148,6 +151,13 @@ class Neuron:
             return traces, None, state
         return traces, torch.stack([fired.expand(parameters.shape) for fired in spikes]), state
 
+    @property
+    def operations(self):
+        """How many operations on tensors a step takes."""
+        return sum(
+            node.op != "placeholder" and node.target is not operator.getitem for node in self._step.__self__.graph.nodes
+        )
+
     def _check_shape(self, name, found, shape):
         try:
             fits = torch.broadcast_shapes(found, shape) == tuple(shape)
@@ -179,3 +189,45 @@ def simulate(setup, changes=None, arrivals=None, dtype=torch.float64, device="cp
         step * neuron.dt,
         which,
     )
+
+
+def evaluate(setup, candidates, arrays, then, bounded=False, progress=None):
+    """Simulate many candidates, some at a time as rows of one batch; as of `brian_program.Program.evaluate`.
+
+    setup: a Setup that records states.  candidates: list of {parameter: SI value}.  arrays: {name: float64 [steps,
+    neurons]} of Setup.shapes.  then: what to make of each one's Traces.  Returns a list of what it made.
+    """
+    model, found = setup.check().model, []
+    values = [setup.values(changes, bounded) for changes in candidates]
+    inputs = {event: arrays[weights_name(event)] for event in input_events(model)}
+    neuron, at_once = Neuron(model, setup.dt_ms, tuple(inputs), None), max(1, BATCH // setup.neurons)
+    steps_of = [torch.as_tensor(array).unbind() for array in inputs.values()]
+    for first in range(0, len(values), at_once):
+        some = values[first : first + at_once]
+        shape = (len(some), setup.neurons)
+        with torch.no_grad():
+            columns = {name: torch.tensor([[value[name]] for value in some], dtype=neuron.dtype) for name in some[0]}
+            parameters = neuron.parameters(shape, columns, check=False)
+            state, traces, spikes = neuron.start(parameters), {name: [] for name in setup.recorded}, []
+            for given in zip(*steps_of, strict=True) if steps_of else [()] * setup.steps:
+                for name, trace in traces.items():
+                    trace.append(state[name].expand(shape))
+                state, fired = neuron.step(state, parameters, dict(zip(inputs, given, strict=True)))
+                spikes.append(fired)
+        recorded = {name: torch.stack(trace).numpy() for name, trace in traces.items()}
+        fired = torch.stack(spikes).numpy() if model.threshold else np.zeros((setup.steps, *shape))
+        for row in range(len(some)):
+            step, which = np.nonzero(fired[:, row])
+            found.append(
+                then(
+                    setup.traces(
+                        {name: trace[:, row] for name, trace in recorded.items()},
+                        {name: state[name].expand(shape)[row].numpy() for name in model.states},
+                        step * neuron.dt,
+                        which,
+                    )
+                )
+            )
+            if progress is not None:
+                progress()
+    return found

@@ -37,7 +37,7 @@ def call(*arguments):
 def fit(file, out, *options):
     result = call("fit", "recall", "delay_network", "--data", file, "--valid", file, "--out", out, *options)
     assert result.exit_code == 0, result.output
-    return gradient._read_history(out / "history.csv")
+    return gradient.read_history(out / "history.csv")
 
 
 def test_patterns_are_those_that_the_simulator_draws(network_file):
@@ -110,7 +110,7 @@ def test_a_killed_start_is_not_repeated(network_file, tmp_path, monkeypatch):
     monkeypatch.setattr("fitting.models.delay_network.DelayNetwork.start", lambda *_: pytest.fail("started again"))
     result = call(*arguments, "--resume")
     assert result.exit_code == 0, result.output
-    assert [row["step"] for row in gradient._read_history(out / "history.csv")] == [0, 1, 2]
+    assert [row["step"] for row in gradient.read_history(out / "history.csv")] == [0, 1, 2]
 
 
 def test_data_that_say_nothing_to_learn_are_refused(network_file):

@@ -265,3 +265,31 @@ def test_a_mangled_composition_is_read_or_refused_but_never_crashes(tmp_path, mu
         read(tmp_path, text)
     except EquationError as error:
         assert str(error).startswith(str(tmp_path)) and "\n" not in str(error)
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_a_reader_may_ask_for_another_count(count):
+    model = equations.read("equations/neuron_reduced.yaml", {"dendrite": count})
+    assert [name for name in model.states if name.endswith("_v")] == [
+        "soma_v", *(f"dendrite{k}_v" for k in range(1, count + 1))
+    ]  # fmt: skip
+
+
+def test_without_its_dendrites_the_soma_is_that_of_its_own_file():
+    alone, own = (
+        equations.read("equations/neuron_reduced.yaml", {"dendrite": 0}),
+        equations.read("equations/soma_reduced.yaml"),
+    )
+    assert {f"soma_{name}": p.value for name, p in own.parameters.items()} == {
+        name: p.value for name, p in alone.parameters.items()
+    }
+    assert list(alone.states) == [f"soma_{name}" for name in own.states]
+
+
+@pytest.mark.parametrize(
+    "counts, words",
+    [({"axon": 1}, "has no part 'axon' to count; it has soma, dendrite"), ({"dendrite": -1}, "from 1 to 50")],
+)
+def test_a_count_that_cannot_be_is_refused(counts, words):
+    with pytest.raises(EquationError, match=words):
+        equations.read("equations/neuron_reduced.yaml", counts)
