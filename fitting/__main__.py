@@ -180,6 +180,62 @@ def evolve(
 
 
 @app.command()
+def population(
+    task: Annotated[str, typer.Argument(help="What to learn: delayed_digits.")],
+    model: Annotated[str, typer.Argument(help="What learns it: a network of spiking neurons, e.g. nmda_network.")],
+    data: Annotated[list[Path], typer.Option(help="Training data; repeatable.")],
+    valid: Annotated[list[Path], typer.Option(help="Validation data, which ranks the members; repeatable.")],
+    out: Annotated[Path, typer.Option(help="Folder: lineages.csv, and the best member as a fit.")],
+    members: Annotated[int, typer.Option(min=4, help="How many networks learn.")] = 8,
+    every: Annotated[int, typer.Option(min=1, help="Steps between rounds of copying and altering.")] = 50,
+    steps: Annotated[int, typer.Option(min=1, help="Batches that each learns from.")] = 600,
+    batch_size: Annotated[int, typer.Option(min=1)] = 128,
+    learning_rate: Annotated[float, typer.Option(help="Where the members start; falls to 0 along a cosine.")] = 0.02,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    together: Annotated[
+        int | None, typer.Option(min=1, help="Members in one batch; by default all, fewer for less memory.")
+    ] = None,
+    overrides: Overrides = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the folder's checkpoint, if it has one.")
+    ] = False,
+    threads: Threads = 1,
+):
+    """Train a population of MODEL on TASK: the worst become altered copies of the best."""
+    with refused():
+        from fitting import models, settings, tasks
+        from fitting.population import Population, fit
+
+        _settle_process(threads)
+        task_class, kind = tasks.find(task), models.find(model)
+        if getattr(kind, "task", None) != task:
+            raise settings.SettingError(f"population {task} {model}: found two that do not fit, expected nmda_network")
+        chosen = settings.change({"model": kind.Settings(), "task": task_class.Settings()}, overrides or [])
+        task_object = task_class(chosen["task"])
+        train_data, valid_data = task_object.read(data), task_object.read(valid)
+        default = settings.default(kind.Settings, task_object.known(train_data))
+        chosen = settings.change(chosen | {"model": default}, overrides or [])
+        num_input, num_output = task_object.sizes(train_data)
+        config = {
+            "task": task,
+            "task_settings": settings.as_plain(chosen["task"]),
+            "model": model,
+            "model_settings": settings.as_plain(chosen["model"]),
+            "num_input": num_input,
+            "num_output": num_output,
+            "data": _sources(data),
+            "valid": _sources(valid),
+        }
+        how = Population(members, steps, every, batch_size, learning_rate, seed=seed, together=together)
+        lineages = fit(kind, chosen["model"], task_object, train_data, valid_data, how, out, config, resume)
+        best = min(lineages[-members:], key=lambda row: row["valid_loss"])
+        typer.echo(
+            f"{out}: {how.rounds} rounds of {members} members, lowest validation loss {best['valid_loss']:.5f} of "
+            f"member {best['member']}"
+        )
+
+
+@app.command()
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished fit.")],
     data: Annotated[list[Path], typer.Option(help="Data to score on; repeatable.")],
@@ -284,6 +340,45 @@ def import_elm(
         }
         gradient.keep(out, description, model.state_dict())
         typer.echo(f"{out}: {name} with {models.parameter_count(model)['live']} live parameters")
+
+
+@app.command()
+def replay(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished fit of a spiking network to delayed_digits.")],
+    data: Annotated[list[Path], typer.Option(help="Recordings to replay; repeatable.")],
+    out: Annotated[Path, typer.Option(help="JSON to write.")],
+    recordings: Annotated[int, typer.Option(min=1, help="How many, evenly from all.")] = 50,
+    delay: Annotated[float, typer.Option(min=0, help="Silence before the answer, in lengths of the input.")] = 1.0,
+    threads: Threads = 1,
+):
+    """Run a fit's network in Brian2 from the same equation files, and compare spikes and answers."""
+    with refused():
+        import numpy as np
+
+        from fitting import gradient, models, settings, tasks
+        from fitting.replay import compare
+        from sims import sealed
+
+        sealed.check_writable(out)
+        _settle_process(threads)
+        model, config = gradient.load(folder, models.find)
+        if config["task"] != "delayed_digits":
+            raise settings.SettingError(f"{folder}: found a fit to {config['task']}, expected one to delayed_digits")
+        task_class = tasks.find(config["task"])
+        task = task_class(settings.restore(task_class.Settings, config["task_settings"], folder / "config.yaml"))
+        read = task.read(data)
+        if (sizes := task.sizes(read)[0]) != config["num_input"]:
+            raise settings.SettingError(
+                f"--data {data[0]}: found {sizes} channels, expected {config['num_input']} as {folder} was fitted to"
+            )
+        chosen = np.unique(np.linspace(0, len(read) - 1, min(recordings, len(read))).astype(int))
+        inputs = read.events(chosen, task.settings.silence(delay))
+        found = {"delay": delay, "recordings": len(chosen), **compare(model, inputs, read.label[chosen])}
+        sealed.replace(out, (json.dumps(found, indent=1) + "\n").encode())
+        typer.echo(
+            f"{out}: {100 * found['equal_spikes']:.3f} % of {found['spikes']} spikes equal, accuracy "
+            f"{found['accuracy']:.3f} here and {found['brian2_accuracy']:.3f} in Brian2"
+        )
 
 
 @app.command()

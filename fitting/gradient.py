@@ -197,6 +197,13 @@ def keep(out, config, weights):
     write_weights(out / "model.safetensors", weights)
 
 
+def finish(out, config, weights):
+    """Leave settings and weights in a fit's folder whose checkpoint has come to its end, and remove the checkpoint."""
+    write_config(out, config)
+    write_weights(out / "model.safetensors", weights)
+    (out / "checkpoint.pt").unlink(missing_ok=True)
+
+
 def load(folder, models):
     """The fitted model of a folder.
 
@@ -338,8 +345,8 @@ def _learning_rate(training, step):
 
 
 def _keep(path, state, model, optimizer, config):
-    file = io.BytesIO()
-    torch.save(
+    write_checkpoint(
+        path,
         {
             **state,
             "config": config,
@@ -347,8 +354,13 @@ def _keep(path, state, model, optimizer, config):
             "optimizer": optimizer.state_dict(),
             "torch_rng": torch.get_rng_state(),
         },
-        file,
     )
+
+
+def write_checkpoint(path, state):
+    """Keep a dict of plain values and tensors, sealed; with "config", so that `refuse_unusable_folder` knows it."""
+    file = io.BytesIO()
+    torch.save(state, file)
     sealed.write(path, file.getvalue())
 
 

@@ -256,7 +256,7 @@ class SpikingNetwork(nn.Module):
     """See the module.
 
     members: how many networks of these settings run side by side, each with parameters of its own, [members, …].
-    Attributes for a population: tonic, slope, tensors [members], times the settings' and in place of it.
+    Buffers for a population: tonic, slope, [members], times the settings' and in place of it.
     """
 
     Settings = Settings
@@ -273,7 +273,8 @@ class SpikingNetwork(nn.Module):
             layer.raw.requires_grad_(settings.learn_weights)
         self.read_weight = nn.Parameter(torch.randn(members, settings.units, num_output) / math.sqrt(settings.units))
         self.read_bias = nn.Parameter(torch.zeros(members, num_output))
-        self.tonic, self.slope = torch.ones(members), torch.full((members,), float(settings.slope))
+        self.register_buffer("tonic", torch.ones(members))
+        self.register_buffer("slope", torch.full((members,), float(settings.slope)))
 
     def forward(self, inputs):
         """The answer after the last step.
@@ -282,14 +283,19 @@ class SpikingNetwork(nn.Module):
         Returns [batch, 1, num_output], of several members [members, batch, 1, num_output].
         Raises InputError where the number of channels is another or a tensor holds what is not finite.
         """
-        found = self.read(self.spikes(inputs)[1], inputs.shape[0])
+        return self.answers(inputs, [inputs.shape[1] - 1])
+
+    def answers(self, inputs, at):
+        """As `forward`, after each of the steps `at`: [batch, len(at), num_output] or [members, …]."""
+        found = self.read(self.spikes(inputs)[1], inputs.shape[0], at)
         return found[0] if self.members == 1 else found
 
-    def read(self, second, batch):
-        """[members, batch, 1, num_output] from the second layer's spikes."""
+    def read(self, second, batch, at):
+        """[members, batch, len(at), num_output] from the second layer's spikes."""
         steps = round(self.settings.readout_ms / self.settings.dt_ms)
-        rate = second[:, -steps:].mean(1).flatten(0, 1)[:batch].unflatten(1, (self.members, -1)).transpose(0, 1)
-        return (rate @ self.read_weight + self.read_bias[:, None])[:, :, None]
+        rate = torch.stack([second[:, max(0, t + 1 - steps) : t + 1].mean(1) for t in at], dim=2).flatten(0, 1)
+        rate = rate[:batch].unflatten(2, (self.members, -1)).movedim(2, 0)
+        return rate @ self.read_weight[:, None] + self.read_bias[:, None, None]
 
     def spikes(self, inputs):
         """Spikes of both layers, each [block, time, window, members × neurons]."""

@@ -15,6 +15,7 @@ made when they are asked for, since validation has no use for them.
 """
 
 from fitting.settings import SettingError
+from fitting.tasks.delayed_digits import DelayedDigits
 from fitting.tasks.images import Cifar, Pathfinder, PathfinderX
 from fitting.tasks.listops import ListOps
 from fitting.tasks.neuronio import NeuronIO
@@ -25,6 +26,7 @@ from fitting.tasks.text import Retrieval, Text
 TASKS = {
     "neuronio": NeuronIO,
     "recall": Recall,
+    "delayed_digits": DelayedDigits,
     "shd": SHD,
     "shd_adding": SHDAdding,
     "cifar": Cifar,

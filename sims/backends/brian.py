@@ -6,6 +6,7 @@ each step, which a compiled program takes anew as well; spikes of a generator ar
 Brian2's schedule is the order of a step: integrate, threshold, events (its slot `synapses`), resets.
 """
 
+import ast
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from brian2.units.fundamentalunits import DimensionMismatchError, Quantity
 from sims.arrivals import Arrivals, input_events
 from sims.backends import steps
 from sims.equations import SPIKE, EquationError, Model
-from sims.expressions import ExpressionError, quantity, unit_name
+from sims.expressions import ExpressionError, quantity, renamed, unit_name
 from sims.mistakes import RequestError
 from sims.recordings import Traces
 
@@ -283,24 +284,7 @@ class Built:
     def _build(self, words, values, arrays):
         setup, step = self.setup, self.setup.dt_ms * ms
         self.arrays = {name: TimedArray(array, dt=step, name=name) for name, array in arrays.items()}
-        self.group = group = NeuronGroup(
-            setup.neurons,
-            Equations(words.equations),
-            method=words.method,
-            threshold=words.threshold,
-            reset=words.reset,
-            refractory=words.refractory or False,
-            dt=step,
-            namespace=self.arrays,
-            name=GROUP,
-        )
-        for name, parameter in setup.model.parameters.items():
-            setattr(group, name, Quantity(values[name], dim=parameter.value.dimension))
-        device = get_device()
-        if hasattr(device, "apply_run_args"):  # a program's arguments count before initial values are computed
-            device.apply_run_args()
-        for name, start in words.starts.items():
-            setattr(group, name, start)
+        self.group = group = neuron_group(setup, words, values, GROUP, self.arrays)
         self.network = Network(group)
         if words.events:  # as one piece of code, which costs one compilation and one pass over the neurons
             code, name = "\n".join(words.events.values()), f"{GROUP}_deliver"
@@ -315,6 +299,42 @@ class Built:
             self.spike_monitor = SpikeMonitor(group, name="spikes")
             self.network.add(self.spike_monitor)
         setup.extend(self, arrays)
+
+
+def neuron_group(setup, words, values, name, namespace):
+    """The NeuronGroup of a Setup.
+
+    words: its Text.  values: {parameter: SI}.  namespace: what its code reads besides.
+    """
+    group = NeuronGroup(
+        setup.neurons,
+        Equations(words.equations),
+        method=words.method,
+        threshold=words.threshold,
+        reset=words.reset,
+        refractory=words.refractory or False,
+        dt=setup.dt_ms * ms,
+        namespace=namespace,
+        name=name,
+    )
+    for parameter, entry in setup.model.parameters.items():
+        setattr(group, parameter, Quantity(values[parameter], dim=entry.value.dimension))
+    device = get_device()
+    if hasattr(device, "apply_run_args"):  # a program's arguments count before initial values are computed
+        device.apply_run_args()
+    for state, start in words.starts.items():
+        setattr(group, state, start)
+    return group
+
+
+def on_pre(model, event):
+    """What a synapse of weight w does to the neuron that it reaches, by an event of the neuron's Model."""
+    lines = []
+    for statement in model.events[event]:
+        read = statement.expression
+        right = ast.unparse(renamed(read.tree, {name: f"{name}_post" for name in read.names}))
+        lines.append(f"{statement.name}_post {statement.operator} w*({right})")
+    return "\n".join(lines)
 
 
 @contextmanager

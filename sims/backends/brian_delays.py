@@ -7,7 +7,6 @@ Each spike costs N D synapses: a network that runs away would take a hundred tim
 read how many spikes the network has emitted, and are silent beyond `most_spikes`.
 """
 
-import ast
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +15,6 @@ from brian2.units.fundamentalunits import Quantity
 
 from sims.backends import brian
 from sims.delays import PRESYNAPTIC, DelayNetwork
-from sims.expressions import renamed
 from sims.mistakes import RequestError
 
 SCHEDULE = ["start", "groups", "synapses", "thresholds", "resets", "end"]
@@ -71,7 +69,7 @@ class Setup(brian.Setup):
             group,
             group,
             "w : 1",
-            on_pre=_delivery(self.model),
+            on_pre=brian.on_pre(self.model, PRESYNAPTIC),
             multisynaptic_index="d" if self.every else None,
             namespace=built.arrays | {"step_": step},
             clock=group.clock,
@@ -89,16 +87,6 @@ class Setup(brian.Setup):
             synapses.w = weights[i, d, j]
         built.network.add(synapses)
         built.network.schedule = SCHEDULE
-
-
-def _delivery(model):
-    """What a synapse of weight w does to the neuron it reaches."""
-    lines = []
-    for statement in model.events[PRESYNAPTIC]:
-        read = statement.expression
-        right = ast.unparse(renamed(read.tree, {name: f"{name}_post" for name in read.names}))
-        lines.append(f"{statement.name}_post {statement.operator} w*({right})")
-    return "\n".join(lines)
 
 
 def setup(network, every=False):

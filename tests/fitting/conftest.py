@@ -39,3 +39,21 @@ def make_events():
         return Events(draw.integers(channels, size=counts.sum(), dtype=np.uint16), bounds, value)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory):
+    """Training and validation files in SHD's layout: each digit sweeps 200 ms over channels of its own, with jitter."""
+    from sims.stimuli import digits
+
+    folder = tmp_path_factory.mktemp("spoken")
+    for name, seed, takes in (("train", 0, 12), ("valid", 1, 4)):
+        draw = np.random.default_rng(seed)
+        label, events = np.tile(np.arange(10), takes), []
+        for digit in label:
+            time = np.sort(draw.uniform(0, 0.2, 120))
+            place = 70 * digit + 60 * np.abs(time / 0.2 - draw.uniform(0.4, 0.6)) + draw.uniform(0, 20, 120)
+            events.append((time, place.astype(np.uint16)))
+        speaker = np.arange(len(label)) % 3
+        digits.write(digits.gather(events, label, speaker), folder / f"{name}.h5")
+    return {"train": folder / "train.h5", "valid": folder / "valid.h5"}
