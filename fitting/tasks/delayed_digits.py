@@ -1,7 +1,7 @@
 """Delayed digits: which digit was spoken, asked after a silence.
 
-The data are files in SHD's layout (sims/stimuli/digits.py). Spikes are counted in bins of dt_ms on pooled channels, and
-a recording is laid so that its last spike falls into the last bin of an input of input_ms; what began earlier is cut.
+The data are files in SHD's layout (sims/stimuli/digits.py). A pooled channel spikes in a bin of dt_ms or does not, and a
+recording is laid so that its last spike falls into the last bin of an input of input_ms; what began earlier is cut.
 Then nothing arrives for delay x input_ms, nor in the answer_ms after it, and the answer is what the model says in the
 very last step: a readout of the last answer_ms sees nothing of the input itself.
 
@@ -121,10 +121,12 @@ class DelayedDigits:
         last = found.time[np.maximum(found.start[1:] - 1, 0)].astype(float)
         step = steps - 1 - np.floor((last[recording] - found.time) / step_s + 1e-6).astype(np.int64)
         inside = step >= 0
-        counts = np.bincount(recording[inside] * steps + step[inside], minlength=len(found) * steps)
+        cell = (recording * steps + step)[inside] * found.channels + found.channel[inside]
+        cell = np.unique(cell)  # sorted, so in order of recordings and of time
+        row, channel = np.divmod(cell, found.channels)
         rows = np.arange(len(found))[:, None] * steps + np.arange(steps + 1)
-        bounds = np.pad(counts.cumsum(), (1, 0))[rows]
-        return Recordings(found.channel[inside], bounds, found.label, found.speaker, found.channels)
+        bounds = np.searchsorted(row, rows)
+        return Recordings(channel.astype(np.uint16), bounds, found.label, found.speaker, found.channels)
 
     def sizes(self, data):
         """(channels, classes): 10 where all digits are English, else 20."""

@@ -42,7 +42,8 @@ def test_silence_follows_the_input_and_holds_nothing(spoken):
     this = task()
     data = this.read([spoken["train"]])
     x = data.events(np.arange(5), this.settings.silence(2.0)).dense()
-    assert x.shape[1] == 20 + 40 + 10 and x[:, 20:].sum() == 0 and x[:, :20].sum() == 5 * 120
+    assert x.shape[1] == 20 + 40 + 10 and x[:, 20:].sum() == 0 and x.max() == 1
+    assert 5 * 80 < x[:, :20].sum() <= 5 * 120
 
 
 def test_a_batch_keeps_a_share_of_the_spikes_that_counts_as_all(spoken):
@@ -50,8 +51,7 @@ def test_a_batch_keeps_a_share_of_the_spikes_that_counts_as_all(spoken):
     data = this.read([spoken["train"]])
     inputs, labels = this.batch(data, stream(0, "test"), 100)
     assert len(labels) == 100 and np.allclose(inputs.value, 2)
-    assert 0.45 < len(inputs.channel) / (100 * 120) < 0.55
-    assert inputs.dense().sum() == pytest.approx(100 * 120, rel=0.1)
+    assert len(inputs.channel) / len(data.channel) == pytest.approx(0.5 * 100 / 120, rel=0.05)
 
 
 def test_recordings_move_by_up_to_so_many_channels_and_none_wraps_round(spoken):
