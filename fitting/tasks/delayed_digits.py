@@ -1,7 +1,7 @@
 """Delayed digits: which digit was spoken, asked after a silence.
 
-The data are files in SHD's layout (sims/stimuli/digits.py). A pooled channel spikes in a bin of dt_ms or does not, and a
-recording is laid so that its last spike falls into the last bin of an input of input_ms; what began earlier is cut.
+The data are files in SHD's layout (sims/stimuli/digits.py). A pooled channel spikes in a bin of dt_ms or does not, and
+a recording is laid so that its last spike falls into the last bin of an input of input_ms; what began earlier is cut.
 Then nothing arrives for delay x input_ms, nor in the answer_ms after it, and the answer is what the model says in the
 very last step: a readout of the last answer_ms sees nothing of the input itself.
 

@@ -258,9 +258,7 @@ def _constants():
     free, reprocessed = cleft * (l + r) / open_at_rest, cleft * r / x
     rates = np.array([y, g, l, r, x]) * STEP
     decays = np.exp(-STEP / np.array([TAU_SYNAPSE, TAU_MEMBRANE]))
-    return np.array(
-        [*rates, A, B, M, RELEASE * STEP, _MOST, FIBRES, *decays, WEIGHT * STEP, free, cleft, reprocessed]
-    )
+    return np.array([*rates, A, B, M, RELEASE * STEP, _MOST, FIBRES, *decays, WEIGHT * STEP, free, cleft, reprocessed])
 
 
 def _rests():

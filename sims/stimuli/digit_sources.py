@@ -1,6 +1,6 @@
 """Where spoken digits come from, which of them are for learning and which for testing, and their spikes.
 
-    espeak   synthetic speech (sims/stimuli/speech.py) through the cochlea: two speakers and 5 % of the others' takes test
+    espeak   synthetic speech (sims/stimuli/speech.py) through the cochlea: two speakers and 5 % of the others test
     fsdd     real speech (sims/stimuli/fsdd.py) through the cochlea: takes 0 to 4 test
     shd      the published spikes (sims/stimuli/shd.py) in their own split
 

@@ -49,13 +49,14 @@ def read(path=None):
             for member in archive:
                 if (name := _NAME.fullmatch(member.name)) and member.isfile():
                     digit, speaker, take = name.groups()
-                    sounds[speaker, int(digit), int(take)] = _sound(archive.extractfile(member).read(), member.name, path)
+                    content = archive.extractfile(member).read()
+                    sounds[speaker, int(digit), int(take)] = _sound(content, member.name, path)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DigitsError(f"{path}: cannot be read ({error}), expected a tar archive of recordings") from error
     if not sounds:
         raise DigitsError(f"{path}: found no recordings, expected recordings/DIGIT_SPEAKER_TAKE.wav")
     speakers = sorted({speaker for speaker, _, _ in sounds})
-    return {(speakers.index(speaker), digit, take): sounds[speaker, digit, take] for speaker, digit, take in sorted(sounds)}
+    return {(speakers.index(key[0]), *key[1:]): sounds[key] for key in sorted(sounds)}
 
 
 def _sound(data, name, path):
@@ -67,7 +68,8 @@ def _sound(data, name, path):
         raise DigitsError(f"{path}, {name}: cannot be read ({error}), expected a wave file") from error
     if found != (RATE, 1, 2):
         raise DigitsError(
-            f"{path}, {name}: found {found[0]} Hz, {found[1]} channels, {found[2]} bytes a sample; expected {RATE}, 1, 2"
+            f"{path}, {name}: found {found[0]} Hz, {found[1]} channels, {found[2]} bytes a sample; expected {RATE}, "
+            "1, 2"
         )
     if not len(frames):
         raise DigitsError(f"{path}, {name}: found audio of zero length, expected a spoken digit")

@@ -28,7 +28,8 @@ def read(split):
     data = path.read_bytes()
     if (found := hashlib.md5(data, usedforsecurity=False).hexdigest()) != MD5[split]:
         raise DigitsError(
-            f"{path}: found {len(data)} bytes with md5 {found}, expected {MD5[split]} (cut short, altered, or another file)"
+            f"{path}: found {len(data)} bytes with md5 {found}, expected {MD5[split]} (cut short, altered, or "
+            "another file)"
         )
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return digits.parse(archive.read(f"shd_{split}.h5"), path)
@@ -50,6 +51,6 @@ def _download(name, md5):
         )
     except (OSError, ValueError) as error:  # the network or the disk; ValueError is pooch's word for a wrong checksum
         raise DigitsError(
-            f"{name} could not be downloaded from {URL} ({str(error)[:200]}); put it (md5 {md5}) into {FOLDER}, or into "
-            "a folder that DENDRITIC_DATA names"
+            f"{name} could not be downloaded from {URL} ({str(error)[:200]}); put it (md5 {md5}) into {FOLDER}, or "
+            "into a folder that DENDRITIC_DATA names"
         ) from None
