@@ -49,6 +49,28 @@ def check(file: Path, as_json: Annotated[bool, typer.Option("--json", help="prin
 
 
 @app.command()
+def explore(
+    file: Annotated[Path, typer.Argument(metavar="EQUATIONS", help="equation file of a neuron")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="of the page; 0 for any that is free")] = 0,
+    browser: Annotated[bool, typer.Option(help="open the page in a browser")] = True,
+):
+    """Play with a neuron on a page of this machine: sliders for its parameters, traces, nullclines, fixed points.
+
+    The page follows the file whenever it is saved, and writes what was moved as a file that extends it."""
+    from sims.explorer import page
+
+    server = page.server(file, port)
+    address = f"http://{page.ADDRESS}:{server.port}/"
+    print(f"{file}: {address} (Ctrl-C ends)", flush=True)
+    if browser:
+        server.io_loop.add_callback(server.show, "/")
+    try:
+        server.run_until_shutdown()
+    except KeyboardInterrupt:
+        server.stop()
+
+
+@app.command()
 def bifurcation(
     file: Annotated[Path, typer.Argument(help="equation file of a neuron with dv/dt")],
     parameter: Annotated[str, typer.Option(help="what to vary; a strength w of a gate s goes as w·s")] = "w",

@@ -104,11 +104,7 @@ class Diagram:
     @property
     def unit(self):
         """(size in SI, name) of the unit in which the file writes the parameter; the name of no unit is empty."""
-        value = self.model.parameters[self.parameter].value
-        if written := UNIT.match(value.text):
-            size = quantity(f"1{written[1]}").si
-            return size, written[1].removeprefix("*") if written[1].startswith("*") else f"1{written[1]}"
-        return 1.0, "" if value.dimension is DIMENSIONLESS else unit_name(value.dimension)
+        return written_unit(self.model.parameters[self.parameter])
 
     def shown(self, value):
         """A value of the parameter in that unit, as text."""
@@ -123,6 +119,15 @@ class Diagram:
     def held(self):
         """{gate: 1}, or nothing where there is none."""
         return {self.gate: 1.0} if self.gate else {}
+
+
+def written_unit(parameter):
+    """(size in SI, name) of the unit in which a file writes a parameter; the name of no unit is empty."""
+    value = parameter.value
+    if written := UNIT.match(value.text):
+        size = quantity(f"1{written[1]}").si
+        return size, written[1].removeprefix("*") if written[1].startswith("*") else f"1{written[1]}"
+    return 1.0, "" if value.dimension is DIMENSIONLESS else unit_name(value.dimension)
 
 
 def diagram(model, parameter=DEFAULT, low=None, high=None):
