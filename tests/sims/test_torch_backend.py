@@ -36,12 +36,12 @@ def driven(model, neurons=4):
     """(Setup, changes, Arrivals) that make neurons of a file rest, spike, or rise to a plateau and stay.
 
     Bursts of every input event between 100 and 550 ms, ever larger from neuron to neuron, and so currents where the
-    model takes any. Where it spikes and takes none, the last neuron's dendrites are strong.
+    model takes any. Where it spikes and takes none, the last neuron's synapses are strong.
     """
     currents = [n for n, p in model.parameters.items() if p.value.dimension is amp.dim and p.bounds]
     changes = {n: np.linspace(0, 0.4, neurons) * model.parameters[n].bounds[1].si for n in currents}
     if model.threshold and not currents and model.integration != "euler":
-        strengths = [n for n in model.parameters if n.endswith("_w")]
+        strengths = [n for n in model.parameters if n.endswith(("_w", "_dampa"))]
         changes = {
             n: model.parameters[n].value.si * np.where(np.arange(neurons) < neurons - 1, 1, 40) for n in strengths
         }
