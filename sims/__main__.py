@@ -360,6 +360,36 @@ def write_reviews(
     reviews.write(out, split, source)
 
 
+@stimuli_commands.command("digits")
+def write_digits(
+    out: Annotated[Path, typer.Argument(help="OUT.h5 in SHD's layout, written whole or not at all")],
+    source: Annotated[
+        str, typer.Option(help="espeak (synthetic speech), fsdd (real speech) or shd (published spikes)")
+    ],
+    split: Annotated[str, typer.Option(help="train, valid (a tenth of what is learnt from) or test")] = "train",
+    takes: Annotated[int | None, typer.Option(help="of a speaker's word; by default all")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the synthesiser and of the cochlea's fibres")] = 0,
+    shard: Annotated[int, typer.Option(help="which part of the split, from 0")] = 0,
+    shards: Annotated[int, typer.Option(min=1, help="in how many parts the split is made")] = 1,
+):
+    """Write spoken digits as spikes of a cochlea with 700 channels."""
+    import time
+
+    from sims import sealed
+    from sims.stimuli import digit_sources, digits
+
+    sealed.check_writable(out)
+    start = time.process_time()
+    with tqdm(unit="recording", desc="heard", mininterval=1, file=sys.stderr) as bar:
+        made = digit_sources.generate(source, split, takes, seed, shard, shards, bar.update)
+    digits.write(made, out)
+    seconds = time.process_time() - start
+    print(
+        f"{out}: {len(made)} recordings of {made.start[-1] / len(made):.0f} spikes, "
+        f"{seconds / len(made):.3f} CPU s for each"
+    )
+
+
 @app.command()
 def simulate(
     context: typer.Context,

@@ -1,107 +1,116 @@
-// Inner hair cells and bushy cells of a cochlea, LANES places side by side; see cochlea.py for the model.
+// Inner hair cells and bushy cells of a cochlea, one place in each lane of SIDE registers; see cochlea.py for the model.
 
+#include <algorithm>
 #include <cstdint>
+
+#include "vector_math.hpp"
 
 namespace {
 
-constexpr int LANES = 8;
-constexpr int BITS = 6;             // of the number of fibres
-constexpr int LONGEST = 64;         // refractory steps of a fibre
+using V = simd::Types<double>::V;
+using I = simd::Types<double>::I;
+constexpr int WIDTH = simd::lanes<V>, SIDE = 2, LANES = WIDTH * SIDE;  // two registers hide each other's latency
+constexpr int BITS = 6;      // of the number of fibres
+constexpr int LONGEST = 64;  // refractory steps of a fibre
 
 struct Constants {
-    double y, g, l, r, x, A, B, M;  // of the hair cell, per step where they are rates
+    double y, g, l, r, x, A, B, M;  // of the hair cell; y, g, l, r, x per step
     double release;                 // probability of a spike in a step per transmitter in the cleft
     double most;                    // probability that stands for certainty
     double fibres, synapse, membrane, weight, free, cleft, reprocessed;
 };
 
+SIMD_INLINE V all(double value) { return value - V{}; }
+SIMD_INLINE V at_least_zero(V x) { return x > 0 ? x : V{}; }
+SIMD_INLINE bool any(I x) {
+    int64_t found = 0;
+    for (int n = 0; n < WIDTH; ++n) found |= x[n];
+    return found;
+}
+
 }  // namespace
 
+extern "C" int64_t cochlea_lanes() { return LANES; }
+
 // sizes: places (a multiple of LANES), steps, refractory steps of a fibre, of a cell, room for spikes of a place.
-// arrays: velocity and uniform numbers float32 [place, step]; constants; spikes int32 [place, room] and their number
+// arrays: velocity and uniform numbers float32 [place, step]; Constants; spikes int32 [place, room] and their number
 // int64 [place]; firing probability float64 [place, step], or null.
 extern "C" void cochlea_cells(const int64_t *sizes, void **arrays) {
     const int64_t places = sizes[0], steps = sizes[1], fibre_rest = sizes[2], cell_rest = sizes[3], room = sizes[4];
-    const auto *velocity = static_cast<const float *>(arrays[0]);
-    const auto *uniform = static_cast<const float *>(arrays[1]);
     const Constants k = *static_cast<const Constants *>(arrays[2]);
-    auto *spikes = static_cast<int32_t *>(arrays[3]);
-    auto *number = static_cast<int64_t *>(arrays[4]);
     auto *probability = static_cast<double *>(arrays[5]);
 
     for (int64_t first = 0; first < places; first += LANES) {
-        const float *v = velocity + first * steps, *u = uniform + first * steps;
-        double q[LANES], c[LANES], w[LANES], current[LANES], potential[LANES], idle[LANES], p[LANES];
-        double recent[LONGEST][LANES] = {};
-        int64_t found[LANES] = {}, rests[LANES] = {};
-        for (int n = 0; n < LANES; ++n) {
-            q[n] = k.free, c[n] = k.cleft, w[n] = k.reprocessed;
-            current[n] = potential[n] = 0, idle[n] = k.fibres;
+        const float *velocity = static_cast<const float *>(arrays[0]) + first * steps;
+        const float *uniform = static_cast<const float *>(arrays[1]) + first * steps;
+        auto *spikes = static_cast<int32_t *>(arrays[3]) + first * room;
+        auto *number = static_cast<int64_t *>(arrays[4]) + first;
+        V q[SIDE], c[SIDE], w[SIDE], current[SIDE], potential[SIDE], idle[SIDE], rest[SIDE], recent[LONGEST][SIDE];
+        std::fill_n(&recent[0][0], LONGEST * SIDE, V{});
+        std::fill_n(number, LANES, 0);
+        for (int s = 0; s < SIDE; ++s) {
+            q[s] = all(k.free), c[s] = all(k.cleft), w[s] = all(k.reprocessed);
+            current[s] = potential[s] = rest[s] = V{}, idle[s] = all(k.fibres);
         }
+        int64_t slot = 0;
         for (int64_t t = 0; t < steps; ++t) {
-            double drive[LANES], chance[LANES];
-            for (int n = 0; n < LANES; ++n) {
-                drive[n] = v[n * steps + t];
-                chance[n] = u[n * steps + t];
-            }
-            for (int n = 0; n < LANES; ++n) {
-                const double open = drive[n] + k.A > 0 ? drive[n] + k.A : 0;
-                const double eject = k.g * open / (open + k.B) * q[n];
-                const double replenish = q[n] < k.M ? k.y * (k.M - q[n]) : 0;
-                const double lost = (k.l + k.r) * c[n], reuptake = k.r * c[n], reprocess = k.x * w[n];
-                q[n] += replenish - eject + reprocess;
-                c[n] += eject - lost;
-                w[n] += reuptake - reprocess;
-                q[n] = q[n] > 0 ? q[n] : 0;
-                c[n] = c[n] > 0 ? c[n] : 0;
-                w[n] = w[n] > 0 ? w[n] : 0;
-                p[n] = c[n] * k.release;
-            }
-            if (probability)
-                for (int n = 0; n < LANES; ++n) probability[(first + n) * steps + t] = p[n];
+            V odds[SIDE], term[SIDE], below[SIDE], chance[SIDE], firing[SIDE];
+            for (int s = 0; s < SIDE; ++s) {
+                V drive;
+                for (int n = 0; n < WIDTH; ++n) {
+                    drive[n] = velocity[(s * WIDTH + n) * steps + t];
+                    chance[s][n] = uniform[(s * WIDTH + n) * steps + t];
+                }
+                const V open = at_least_zero(drive + k.A), eject = k.g * open / (open + k.B) * q[s];
+                const V replenish = at_least_zero(k.y * (k.M - q[s]));
+                const V lost = (k.l + k.r) * c[s], reuptake = k.r * c[s], reprocess = k.x * w[s];
+                q[s] = at_least_zero(q[s] + replenish - eject + reprocess);
+                c[s] = at_least_zero(c[s] + eject - lost);
+                w[s] = at_least_zero(w[s] + reuptake - reprocess);
+                const V p = c[s] * k.release;
+                if (probability)
+                    for (int n = 0; n < WIDTH; ++n) probability[(first + s * WIDTH + n) * steps + t] = p[n];
 
-            // How many idle fibres spike: a binomial number, its distribution summed up to the uniform number.
-            double term[LANES], below[LANES], odds[LANES], spiking[LANES] = {};
-            double *past = recent[t % fibre_rest];
-            for (int n = 0; n < LANES; ++n) {
-                idle[n] += past[n];
-                p[n] = p[n] < k.most ? p[n] : k.most;
-                odds[n] = p[n] / (1 - p[n]);
-                double power = 1 - p[n], product = 1;
-                const int64_t exponent = static_cast<int64_t>(idle[n]);
+                // How many of the idle fibres spike: a binomial number, whose distribution is summed up to the uniform
+                // number. The sum begins with nobody: (1 - p) to the power of the idle fibres.
+                idle[s] += recent[slot][s];
+                const V likely = p < k.most ? p : all(k.most);
+                odds[s] = likely / (1 - likely);
+                V power = 1 - likely, product = all(1);
+                const I exponent = __builtin_convertvector(idle[s], I);
                 for (int bit = 0; bit < BITS; ++bit) {
-                    product *= exponent >> bit & 1 ? power : 1;
+                    product *= (exponent & (int64_t(1) << bit)) != 0 ? power : all(1);
                     power *= power;
                 }
-                term[n] = below[n] = product;
+                term[s] = below[s] = product, firing[s] = V{};
             }
             for (double j = 1; j <= k.fibres; ++j) {
-                int more = 0;
-                for (int n = 0; n < LANES; ++n) {
-                    const bool beyond = chance[n] >= below[n] && j <= idle[n];
-                    spiking[n] += beyond ? 1 : 0;
-                    more += beyond;
-                    term[n] *= (idle[n] - j + 1) / j * odds[n];
-                    below[n] += term[n];
+                I more = {};
+                for (int s = 0; s < SIDE; ++s) {
+                    const I beyond = (chance[s] >= below[s]) & (idle[s] >= j);
+                    firing[s] += beyond ? all(1) : V{};
+                    term[s] *= (idle[s] - (j - 1)) * (1 / j) * odds[s];
+                    below[s] += term[s];
+                    more |= beyond;
                 }
-                if (!more) break;
+                if (!any(more)) break;
             }
-            for (int n = 0; n < LANES; ++n) {
-                idle[n] -= spiking[n];
-                past[n] = spiking[n];
-                current[n] = current[n] * k.synapse + spiking[n];
-                potential[n] = potential[n] * k.membrane + current[n] * k.weight;
-                if (rests[n] > 0) {
-                    --rests[n];
-                    potential[n] = 0;
-                } else if (potential[n] >= 1) {
-                    if (found[n] < room) spikes[(first + n) * room + found[n]] = static_cast<int32_t>(t);
-                    ++found[n];
-                    potential[n] = 0;
-                    rests[n] = cell_rest;
+            for (int s = 0; s < SIDE; ++s) {
+                idle[s] -= firing[s];
+                recent[slot][s] = firing[s];
+                current[s] = current[s] * k.synapse + firing[s];
+                potential[s] = rest[s] > 0 ? V{} : potential[s] * k.membrane + current[s] * k.weight;
+                rest[s] = at_least_zero(rest[s] - 1);
+                const I spiking = potential[s] >= 1;
+                if (any(spiking)) {
+                    for (int n = 0; n < WIDTH; ++n)
+                        if (const int64_t lane = s * WIDTH + n; spiking[n] && number[lane] < room)
+                            spikes[lane * room + number[lane]++] = static_cast<int32_t>(t);
+                    potential[s] = spiking ? V{} : potential[s];
+                    rest[s] = spiking ? all(cell_rest) : rest[s];
                 }
             }
+            slot = slot + 1 == fibre_rest ? 0 : slot + 1;
         }
-        for (int n = 0; n < LANES; ++n) number[first + n] = found[n];
     }
 }

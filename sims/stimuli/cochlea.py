@@ -1,15 +1,9 @@
 """A cochlea: sound → spikes of bushy cells, one for each of 700 places on the basilar membrane.
 
-    basilar membrane   travelling wave in shallow water; Sieroka, Dosch & Rupp 2006 (J. Acoust. Soc. Am. 120:297)
+    basilar membrane   sims/stimuli/basilar_membrane.py
     inner hair cell    three pools of transmitter; Meddis 1986, 1988 (J. Acoust. Soc. Am. 79:702, 83:1056)
     fibres             40 to a bushy cell, which spike with the hair cell's probability and then rest for 1 ms
     bushy cell         leaky integrate and fire with an exponential synapse
-
-The membrane, c in [0, 3.5] cm from base to apex, has in CGS units stiffness S(c) = C0 e^(-αc) - a, damping
-R(c) = de √(C0 m) e^(-αc/2) and mass m, so ξ = S - mω² - iωR. With the wavenumber g = ω √(ρ/(hξ)) and its integral
-G(c) = 2 g(0)/α + ∫ g dc from 0 to c, the pressure is p(c) = √(G/g) H0(G), H0 the Hankel function of the first kind, and
-the velocity V(c) = 2ω/ξ p(c)/p(0) Z with the input impedance Z = √(2 C0/h) (i J0 + Y0)/(J1 - i Y1) at
-2ω/α √(2/(h C0)). Velocities are computed in the frequency domain and sampled at half the sound's rate.
 
 Fibres of a cell are alike, so only the number that spikes in a step is drawn: binomial among those that do not rest.
 Places, constants and the sound's preparation (RMS 0.3, Hann window) are those with which SHD was made:
@@ -17,29 +11,20 @@ Cramer, Stradmann, Schemmel & Zenke 2020 (IEEE TNNLS).
 """
 
 import ctypes
-import fcntl
 import functools
-import hashlib
-import io
 import math
 import warnings
 from pathlib import Path
 
 import numpy as np
-from scipy import fft, signal, special
+from scipy import signal
 
-from sims import sealed
 from sims.backends import compiled
 from sims.mistakes import Mistake
+from sims.stimuli import basilar_membrane
+from sims.stimuli.basilar_membrane import LONGEST, RATE, STEP
 
-RATE = 22050  # Hz, of sound; spikes are computed at half of it
-STEP = 2 / RATE  # s
 PLACES = 700
-LONGEST = 1.4  # s, of sound
-_LENGTH = 32768  # samples of the Fourier transform; what LONGEST leaves is for the membrane to ring
-_BLOCK = 20  # places whose waves are in the cache together
-
-ALPHA, RHO, C0, STIFFNESS, DE, H, MASS, LENGTH_CM = 3.0, 1.0, 1e9, 3500.0, 0.15, 0.1, 0.05, 3.5
 # Of the hair cell, 1/s but for A, B (of velocity) and M (of transmitter).
 HAIR = {"y": 5.05, "g": 2000.0, "l": 2500.0, "r": 6580.0, "x": 66.3, "A": 5.0, "B": 300.0, "M": 1.0}
 RELEASE = 50000.0  # 1/s, spikes per transmitter in the cleft
@@ -60,7 +45,7 @@ def spikes(sound, rate, generator, places=PLACES):
     Returns (time s float32 [spike], place uint16 [spike]).
     Raises SoundError where the sound is empty, silent, not finite or longer than LONGEST.
     """
-    velocity = basilar_membrane(prepared(sound, rate), places)
+    velocity = basilar_membrane.velocity(prepared(sound, rate), places)
     uniform = generator.random(velocity.shape, np.float32)
     step, place = cells(velocity, uniform)
     return (step * STEP).astype(np.float32), place.astype(np.uint16)
@@ -82,86 +67,6 @@ def prepared(sound, rate):
     if not rms > 0:
         raise SoundError(f"found {len(sound)} samples of silence, expected sound")
     return sound * (0.3 / rms) * np.hanning(len(sound))
-
-
-def basilar_membrane(sound, places=PLACES):
-    """Velocity of the membrane, float32 [place, step].  sound: [sample] at RATE."""
-    length = max(2048, 2 ** math.ceil(math.log2(1.06 * len(sound))))
-    transfer, half = _transfer(places, length), length // 2
-    spectrum = fft.rfft(sound, length)[:half].astype(np.complex64)
-    steps = len(sound) // 2
-    velocity = np.empty((places, steps), np.float32)
-    for first in range(0, places, _BLOCK):
-        waves = transfer[first : first + _BLOCK] * spectrum
-        # Sampling at half the rate folds the spectrum's upper half onto the lower one.
-        folded = waves[:, : half // 2 + 1].copy()
-        folded[:, 1:] += waves[:, half // 2 :][:, ::-1].conj()
-        velocity[first : first + _BLOCK] = fft.irfft(folded, half)[:, :steps] / 2
-    return velocity
-
-
-@functools.lru_cache(maxsize=4)
-def _transfer(places, length):
-    """V(c, ω) at ω = 2π RATE k/length, k = 0 .. length/2 - 1: complex64 [place, k]."""
-    whole = np.load(_stored(places), mmap_mode="r", allow_pickle=False)
-    return np.ascontiguousarray(whole[:, :: _LENGTH // length])
-
-
-def _stored(places):
-    """The file that holds V for the longest transform, computed (in about 20 s) where it is not there yet."""
-    key = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    path = compiled.cache_folder() / "cochlea" / f"transfer_{places}_{key}.npy"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_file():
-        with open(path.with_suffix(".lock"), "w") as lock:  # the lock goes with the process that holds it
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not path.is_file():
-                frequency = np.arange(1, _LENGTH // 2) * RATE / _LENGTH
-                image = io.BytesIO()
-                transfer = np.zeros((places, _LENGTH // 2), np.complex64)  # a constant pressure moves nothing
-                for row, place in zip(transfer, np.linspace(0, LENGTH_CM, places), strict=True):
-                    row[1:] = velocity_of_pressure(place, 2 * np.pi * frequency)
-                np.save(image, transfer)
-                sealed.replace(path, image.getvalue())
-    return path
-
-
-def velocity_of_pressure(c, omega):
-    """V(c, ω), complex.  c: cm from the base.  omega: rad/s, above 0."""
-    at = 2 * omega / ALPHA * np.sqrt(2 / (H * C0))
-    impedance = np.sqrt(2 * C0 / H) * (1j * special.j0(at) + special.y0(at)) / (special.j1(at) - 1j * special.y1(at))
-    return 2 * omega / _xi(c, omega) * _pressure(c, omega) / _pressure(0.0, omega) * impedance
-
-
-def _xi(c, omega):
-    damping = DE * np.sqrt(C0 * MASS) * np.exp(-ALPHA * c / 2)
-    return C0 * np.exp(-ALPHA * c) - STIFFNESS - MASS * omega**2 - 1j * omega * damping
-
-
-def wavenumber(c, omega):
-    """g(c, ω), 1/cm."""
-    return omega * np.sqrt(RHO / (H * _xi(c, omega)))
-
-
-def phase(c, omega):
-    """G(c, ω): 2 g(0)/α and the integral of g from 0 to c, in closed form.
-
-    With u = e^(-αc/2), Q = C0 u² - iωR(0) u - A and A = a + mω², the integral of du/(u √Q) is i/√A ln N(u) with
-    N(u) = (2i √A √Q - iωR(0) u - 2A)/u.
-    """
-    A = STIFFNESS + MASS * omega**2
-
-    def N(c):
-        u = np.exp(-ALPHA * c / 2)
-        return (2j * np.sqrt(A * _xi(c, omega)) - 1j * omega * DE * np.sqrt(C0 * MASS) * u - 2 * A) / u
-
-    integral = 1j / np.sqrt(A) * np.log(N(0.0) / N(c))
-    return 2 * wavenumber(0.0, omega) / ALPHA + 2 * omega / ALPHA * np.sqrt(RHO / H) * integral
-
-
-def _pressure(c, omega):
-    G = phase(c, omega)
-    return np.sqrt(G / wavenumber(c, omega)) * special.hankel1(0, G)
 
 
 def cells(velocity, uniform):
@@ -268,7 +173,8 @@ def _rests():
 
 
 def _padded(places):
-    return -(-places // 8) * 8
+    lanes = _library().cochlea_lanes()
+    return -(-places // lanes) * lanes
 
 
 @functools.cache
