@@ -52,7 +52,9 @@ def read(path=None):
                     content = archive.extractfile(member).read()
                     sounds[speaker, int(digit), int(take)] = _sound(content, member.name, path)
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise DigitsError(f"{path}: cannot be read ({error}), expected a tar archive of recordings") from error
+        raise DigitsError(
+            f"{path}: cannot be read ({' '.join(str(error).split())}), expected a tar archive of recordings"
+        ) from error
     if not sounds:
         raise DigitsError(f"{path}: found no recordings, expected recordings/DIGIT_SPEAKER_TAKE.wav")
     speakers = sorted({speaker for speaker, _, _ in sounds})
