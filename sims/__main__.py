@@ -327,6 +327,25 @@ def draw_listops(
         listops.write(out, chosen, seed, first, trees, bar.update)
 
 
+@stimuli_commands.command("grid-world")
+def draw_grid_world(
+    out: Annotated[Path, typer.Argument(help="OUT.npz, written whole or not at all")],
+    size: Annotated[int, typer.Option(min=2, help="cells in each direction")] = 11,
+    maps: Annotated[int, typer.Option(min=1, help="training maps, and as many novel ones")] = 32,
+    letters: Annotated[int, typer.Option(min=2)] = 10,
+    segment: Annotated[int, typer.Option(min=1, help="steps of a segment of a walk")] = 32,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+):
+    """Draw a world for the task navigation: grids of letters."""
+    from sims import sealed
+    from sims.stimuli import grid_world
+
+    sealed.check_writable(out)
+    world = grid_world.draw(size, maps, letters, segment, seed)
+    grid_world.write(out, world)
+    typer.echo(f"{out}: {maps} training and {maps} novel maps of {size} x {size} cells, {letters} letters")
+
+
 @stimuli_commands.command("cifar")
 def write_cifar(
     out: Annotated[Path, typer.Argument(help="OUT.npz, written whole or not at all")],

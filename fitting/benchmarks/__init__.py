@@ -12,7 +12,7 @@ import typer
 
 from fitting.settings import SettingError
 
-BENCHMARKS = ("elm", "lstm", "delay", "evolve", "long_range", "spiking")
+BENCHMARKS = ("elm", "lstm", "delay", "evolve", "long_range", "place_cells", "spiking")
 
 
 def find(name):

@@ -14,6 +14,7 @@ from fitting.models.elm import ELM, BranchELM
 from fitting.models.equation_neuron import EquationNeuron
 from fitting.models.lif import ALIF, LIF
 from fitting.models.lstm import LSTM, ChronoLSTM
+from fitting.models.nmda_transformer import NMDATransformer
 from fitting.models.spiking import LIFNetwork, LinearNMDANetwork, NMDANetwork
 from fitting.models.tcn import TCN
 from fitting.settings import SettingError
@@ -31,6 +32,7 @@ MODELS = {
     "lif_network": LIFNetwork,
     "nmda_network": NMDANetwork,
     "nmda_linear_network": LinearNMDANetwork,
+    "nmda_transformer": NMDATransformer,
 }
 
 

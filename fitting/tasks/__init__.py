@@ -18,6 +18,7 @@ from fitting.settings import SettingError
 from fitting.tasks.delayed_digits import DelayedDigits
 from fitting.tasks.images import Cifar, Pathfinder, PathfinderX
 from fitting.tasks.listops import ListOps
+from fitting.tasks.navigation import Navigation
 from fitting.tasks.neuronio import NeuronIO
 from fitting.tasks.recall import Recall
 from fitting.tasks.shd import SHD, SHDAdding
@@ -35,6 +36,7 @@ TASKS = {
     "listops": ListOps,
     "text": Text,
     "retrieval": Retrieval,
+    "navigation": Navigation,
 }
 
 
