@@ -26,6 +26,7 @@ wildcard_constraints:
 
 include: "workflow/rules/neuronio.smk"
 include: "workflow/rules/delay_memory.smk"
+include: "workflow/rules/working_memory.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -35,4 +36,5 @@ rule all:
     input:
         rules.neuronio.input,
         rules.delay_memory.input,
+        rules.working_memory.input,
         "results/report.html",

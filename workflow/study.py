@@ -102,7 +102,7 @@ def _contradictions(config):
         for group in sorted(ABLATIONS.keys() & fitted["groups"]):
             for setting in sorted(set(ABLATIONS[group]) - fitted["settings"].keys()):
                 mistakes.append(f"{place}: is in the group {group}, but does not set {setting}")
-    mistakes += _recall_contradictions(config["delay_memory"])
+    mistakes += _recall_contradictions(config["delay_memory"]) + _memory_contradictions(config["working_memory"])
     for place, name in [
         ("reference", neuronio["reference"]),
         *(("pairs", name) for pair in neuronio.get("pairs", []) for name in pair),
@@ -124,6 +124,19 @@ def _recall_contradictions(delay_memory):
         names = listed + [fitted["name"] for fitted in recalls(delay_memory) if fitted["sweep"]]
         twice = sorted({name for name in names if names.count(name) > 1})
         mistakes += [f"delay_memory: two fits are named {name!r}" for name in twice]
+    return mistakes
+
+
+def _memory_contradictions(working_memory):
+    """What is wrong with a section working_memory whose single keys are all right."""
+    names = [entry["name"] for entry in working_memory["fits"]]
+    mistakes = [f"working_memory.fits: two are named {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
+    for place in ("reference", "baseline"):
+        if (name := working_memory[place]) not in names:
+            mistakes.append(f"working_memory.{place}: found {name!r}, expected one of the fits: {', '.join(names)}")
+    for split, pieces in working_memory["splits"].items():
+        if pieces["shards"] > pieces["of"]:
+            mistakes.append(f"working_memory.splits.{split}: found {pieces['shards']} shards of {pieces['of']}")
     return mistakes
 
 
@@ -241,6 +254,41 @@ def recalls(delay_memory):
         for method in sweep["fits"]
     ]
     return [*listed.values(), *swept]
+
+
+def memories(working_memory):
+    """The fits of the study working_memory with all that holds for them.
+
+    A list of dicts: `name`, `model`, `settings`, `training`, `groups`, what a fit is for.
+    """
+    return [
+        {
+            "name": entry["name"],
+            "model": entry["model"],
+            "settings": working_memory["task"] | entry.get("settings", {}),
+            "training": working_memory["training"] | entry.get("training", {}),
+            "groups": entry.get("groups", ["delays"]),
+        }
+        for entry in working_memory["fits"]
+    ]
+
+
+def memory_files(working_memory, folder, split):
+    """The files of spoken digits of a split that a configuration uses, of those that it is made in."""
+    pieces = working_memory["splits"][split]
+    return [f"{folder}/{split}/{shard:03d}_of_{pieces['of']}.h5" for shard in range(pieces["shards"])]
+
+
+def arguments(settings):
+    """Settings as arguments of python -m fitting, which reads true and false."""
+    return [
+        f"--set={name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in settings.items()
+    ]
+
+
+def memory_minutes(training, members=1):
+    """Minutes that a fit of `memories` may take on a slow core; a step of 128 trials takes up to half a second."""
+    return 10 + math.ceil(members * training["steps"] * training["batch_size"] / 128 * 0.5 / 60)
 
 
 def recall_mb(fitted):

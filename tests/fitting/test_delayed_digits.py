@@ -43,7 +43,7 @@ def test_silence_follows_the_input_and_holds_nothing(spoken):
     data = this.read([spoken["train"]])
     x = data.events(np.arange(5), this.settings.silence(2.0)).dense()
     assert x.shape[1] == 20 + 40 + 10 and x[:, 20:].sum() == 0 and x.max() == 1
-    assert 5 * 80 < x[:, :20].sum() <= 5 * 120
+    assert 5 * 30 < x[:, :20].sum() <= 5 * 120
 
 
 def test_a_batch_keeps_a_share_of_the_spikes_that_counts_as_all(spoken):
