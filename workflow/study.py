@@ -131,9 +131,8 @@ def _memory_contradictions(working_memory):
     """What is wrong with a section working_memory whose single keys are all right."""
     names = [entry["name"] for entry in working_memory["fits"]]
     mistakes = [f"working_memory.fits: two are named {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
-    for place in ("reference", "baseline"):
-        if (name := working_memory[place]) not in names:
-            mistakes.append(f"working_memory.{place}: found {name!r}, expected one of the fits: {', '.join(names)}")
+    if (name := working_memory["reference"]) not in names:
+        mistakes.append(f"working_memory.reference: found {name!r}, expected one of the fits: {', '.join(names)}")
     for split, pieces in working_memory["splits"].items():
         if pieces["shards"] > pieces["of"]:
             mistakes.append(f"working_memory.splits.{split}: found {pieces['shards']} shards of {pieces['of']}")

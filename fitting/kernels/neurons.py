@@ -50,9 +50,14 @@ def run_twin(neuron, parameters, inputs):
 
 
 def _kernel(neuron, parameters):
-    """(Code, library) of a Neuron for what has a gradient; None where there can be none."""
+    """(Code, library) of a Neuron for what may have a gradient; None where there can be none.
+
+    A number of each neuron's own counts as learnt with or without one, so that one program serves fits and scores.
+    """
     learnt = frozenset(
-        k for k, entry in enumerate(parameters.once) if isinstance(entry, torch.Tensor) and entry.requires_grad
+        k
+        for k, entry in enumerate(parameters.once)
+        if isinstance(entry, torch.Tensor) and (entry.requires_grad or entry.numel() > 1)
     )
     known = _kernels.setdefault(neuron, {})
     if learnt not in known:

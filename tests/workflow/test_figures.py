@@ -17,11 +17,12 @@ from workflow.figures import ablations, input_map, memory, performance, rates
 
 PROJECT = Path(__file__).resolve().parents[2]
 _SMALL_CELL_SEGMENTS = 72
-# The figures of the study delay_memory are drawn in test_recall.py.
+# Figures of other studies are drawn in test_recall.py and test_working_memory.py.
+OTHERS = ("style", "forgetting", "time_constants", "lineages")
 SCRIPTS = sorted(
     path.stem
     for path in (PROJECT / "workflow" / "figures").glob("*.py")
-    if path.stem != "style" and not path.stem.startswith("recall")
+    if path.stem not in OTHERS and not path.stem.startswith("recall")
 )
 
 

@@ -9,6 +9,7 @@ from snakemake.utils import update_config
 
 from fitting.models import MODELS
 from fitting.settings import change
+from fitting.tasks.delayed_digits import DelayedDigits
 from sims import delays, equations
 from workflow import study
 from workflow.figures import ablations, curves, performance
@@ -74,7 +75,8 @@ def test_every_model_of_every_scale_can_be_built_with_its_settings():
 
 
 def test_every_model_there_is_has_a_colour_and_a_time():
-    assert MODELS.keys() - {"delay_network"} <= performance.FAMILIES.keys() & study.SECONDS_PER_STEP.keys()
+    others = {name for name, kind in MODELS.items() if getattr(kind, "task", "neuronio") != "neuronio"}
+    assert MODELS.keys() - others <= performance.FAMILIES.keys() & study.SECONDS_PER_STEP.keys()
 
 
 def test_the_groups_that_the_schema_knows_are_those_that_figures_draw():
@@ -183,3 +185,25 @@ def test_larger_networks_are_given_more_time_and_memory():
     fits = {fitted["name"]: fitted for fitted in study.recalls(configuration("long/delay_memory")["delay_memory"])}
     assert study.recall_mb(fits["margin"]) > 1200 and study.recall_mb(fits["N_1081_margin"]) > 2500
     assert study.recall_minutes(fits["repair_512"]) > 19 > study.recall_minutes(fits["margin"])
+
+
+@pytest.mark.parametrize("scale", study.SCALES)
+def test_every_spiking_network_of_every_scale_takes_its_settings(scale):
+    section = configuration(scale)["working_memory"]
+    for fitted in study.memories(section):
+        kind = MODELS[fitted["model"]]
+        texts = [argument.removeprefix("--set=") for argument in study.arguments(fitted["settings"])]
+        change({"model": kind.Settings(), "task": DelayedDigits.Settings()}, [t for t in texts if "dt_ms" not in t])
+        assert {"steps", "batch_size", "learning_rate", "seeds"} <= fitted["training"].keys()
+    assert study.memory_files(section, "data", "test")[0].startswith("data/test/000_of_")
+
+
+def test_settings_become_arguments_that_the_command_reads():
+    assert study.arguments({"signed": False, "tau_start": "slow", "delay": 1}) == [
+        "--set=signed=false", "--set=tau_start=slow", "--set=delay=1",
+    ]  # fmt: skip
+
+
+def test_a_population_is_given_the_time_of_its_members():
+    training = {"steps": 600, "batch_size": 128}
+    assert study.memory_minutes(training, 8) - 10 == 8 * (study.memory_minutes(training) - 10)

@@ -191,6 +191,14 @@ def test_a_figure_script_reruns_its_figure_and_the_report(finished):
             "delay_memory: {sweeps: [{name: a, parameter: D, values: [2], fits: [b], group: sweep}]}",
             "sweeps.a: found 'b'",
         ),
+        (
+            "working_memory: {reference: ghost}",
+            "working_memory.reference: found 'ghost', expected one of the fits: nmda",
+        ),
+        (
+            "working_memory: {splits: {test: {shards: 5, of: 4}}}",
+            "working_memory.splits.test: found 5 shards of 4",
+        ),
         ("delay_memory: {fits: [{name: margin}, {name: margin}]}", "delay_memory: two fits are named 'margin'"),
         ("neuronio: {pairs: [[lif, ghost]]}", "neuronio.pairs: found 'ghost'"),
         ("neuronio: {pairs: [[lif]]}", r"neuronio.pairs.0.: .* is too short"),
@@ -258,10 +266,29 @@ def test_another_value_of_a_sweep_leaves_the_other_networks_alone(finished):
     assert jobs == once | drawn
 
 
+MEMORY = dict.fromkeys(
+    ("fit_memory", "score_memory", "replay_memory", "fit_population", "tabulate_memory")
+    + ("draw_forgetting", "draw_time_constants", "draw_lineages"),
+    1,
+)
+
+
+def test_working_memory_is_a_target_of_its_name(checkout):
+    jobs = checkout.jobs(checkout.snakemake("--dry-run", target="working_memory"))
+    assert jobs == {"generate_digits": 3, **MEMORY}
+
+
+def test_a_number_of_the_dendrite_learns_its_study_anew_from_the_same_digits(finished):
+    finished.edit("equations/dendrite_memory.yaml", "w: {value: 17", "w: {value: 18")
+    jobs = finished.jobs(finished.snakemake("--dry-run"))
+    assert jobs == {**MEMORY, "write_memory_section": 1, "write_report": 1}
+
+
 def test_an_unknown_scale_is_refused(checkout):
     run = checkout.snakemake("--dry-run", "--config", "scale=huge")
     assert run.returncode != 0
-    assert "scale: found 'huge', expected one of: default, long/delay_memory, long/neuronio, paper, smoke" in run.stdout
+    listed = "default, long/delay_memory, long/neuronio, long/working_memory, paper, smoke"
+    assert f"scale: found 'huge', expected one of: {listed}" in run.stdout
 
 
 def test_a_mistake_in_an_equation_file_is_named_before_anything_runs(checkout):
