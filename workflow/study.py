@@ -279,10 +279,10 @@ def memory_files(working_memory, folder, split):
 
 
 def arguments(settings):
-    """Settings as arguments of python -m fitting, which reads true and false."""
-    return [
-        f"--set={name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in settings.items()
-    ]
+    """Settings as arguments of python -m fitting, which reads true and false; sorted, since the order in which files
+    were put together says nothing."""
+    plain = {name: str(value).lower() if isinstance(value, bool) else value for name, value in settings.items()}
+    return [f"--set={name}={value}" for name, value in sorted(plain.items())]
 
 
 def memory_minutes(training, members=1):

@@ -199,9 +199,8 @@ def test_every_spiking_network_of_every_scale_takes_its_settings(scale):
 
 
 def test_settings_become_arguments_that_the_command_reads():
-    assert study.arguments({"signed": False, "tau_start": "slow", "delay": 1}) == [
-        "--set=signed=false", "--set=tau_start=slow", "--set=delay=1",
-    ]  # fmt: skip
+    found = study.arguments({"signed": False, "tau_start": "slow", "delay": 1})
+    assert found == ["--set=delay=1", "--set=signed=false", "--set=tau_start=slow"]
 
 
 def test_a_population_is_given_the_time_of_its_members():

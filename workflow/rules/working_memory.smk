@@ -78,7 +78,7 @@ rule fit_memory:
         settings=lambda wildcards: study.arguments(MEMORIES[wildcards.memory]["settings"]),
         training=lambda wildcards: [
             f"--{name.replace('_', '-')}={value}"
-            for name, value in MEMORIES[wildcards.memory]["training"].items()
+            for name, value in sorted(MEMORIES[wildcards.memory]["training"].items())
             if name != "seeds"
         ],
     threads: 1
@@ -169,7 +169,7 @@ rule fit_population:
         train=lambda wildcards, input: [f"--data={path}" for path in input.train],
         valid=lambda wildcards, input: [f"--valid={path}" for path in input.valid],
         settings=study.arguments(MEMORIES[MEMORY["reference"]]["settings"]),
-        sizes=[f"--{name}={value}" for name, value in MEMORY["population"].items()],
+        sizes=[f"--{name}={value}" for name, value in sorted(MEMORY["population"].items())],
         batch=MEMORY["training"]["batch_size"],
         rate=MEMORY["training"]["learning_rate"],
     threads: 1
@@ -202,7 +202,7 @@ rule tabulate_memory:
         f"{MEMORY_RESULTS}/metrics.tsv"
     params:
         fits=MEMORY_FITS,
-        entries=json.dumps(list(MEMORIES.values())),
+        entries=json.dumps(list(MEMORIES.values()), sort_keys=True),
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 500 * attempt,
