@@ -13,6 +13,7 @@ from fitting import gradient, models
 from fitting.settings import as_plain
 from fitting.tasks.neuronio import NeuronIO
 from sims import neuronio
+from sims.stimuli import digits
 from workflow.figures import ablations, input_map, memory, performance, rates
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -52,6 +53,14 @@ def _history(folder, defined=True):
     table = {"step": steps, "loss": 1 / steps, "valid_loss": 1.1 / steps, "valid_auc": 1 - 0.3 / steps}
     pd.DataFrame(table if defined else table | {"valid_auc": None}).to_csv(folder / "history.csv", index=False)
     return folder / "history.csv"
+
+
+def _digits(folder):
+    """Four recordings of three digits, one of them silent."""
+    draw = np.random.default_rng(0)
+    events = [(draw.uniform(0, 0.5, size), draw.integers(700, size=size)) for size in (200, 100, 0, 300)]
+    digits.write(digits.gather(events, [3, 3, 5, 19], [0, 4, 5, 1]), folder / "digits.h5")
+    return folder / "digits.h5"
 
 
 def _small_cell(folder):
@@ -146,6 +155,8 @@ def _inputs(script, folder, make_shard):
             return [_fit(folder / "fit"), _shards(folder, make_shard, segments=20)[1]]
         case "statistics" | "rates":
             return _shards(folder, make_shard, segments=20)
+        case "digits":
+            return [_digits(folder), _digits(folder), "--names", "espeak", "fsdd", "--channels", "140"]
         case "cell":
             return [_small_cell(folder), "equations/l5pc/cell.yaml"]
         case "input_map":
