@@ -1,6 +1,7 @@
 """What the rules read off the configuration: scales, folders, shards and their simulations, fits, declared inputs."""
 
 import math
+import os
 from pathlib import Path
 
 import jsonschema
@@ -270,6 +271,12 @@ def memories(working_memory):
         }
         for entry in working_memory["fits"]
     ]
+
+
+def real_speech():
+    """Whether the recordings of the Free Spoken Digit Dataset are here; sims/stimuli/fsdd.py reads them."""
+    folders = [Path("data/speech"), *map(Path, filter(None, [os.environ.get("DENDRITIC_DATA")]))]
+    return any((folder / "fsdd_recordings.tar").is_file() for folder in folders)
 
 
 def memory_files(working_memory, folder, split):

@@ -8,6 +8,7 @@ import pytest
 import safetensors.numpy
 import yaml
 
+from sims.stimuli import digits
 from workflow import study
 from workflow.figures.forgetting import crossing, curves, delays
 from workflow.figures.lineages import ancestors
@@ -102,6 +103,9 @@ def test_the_best_members_ancestors_are_followed_to_the_first_round():
 @pytest.fixture(scope="module")
 def drawn(scored, run_module):
     """The folder of `scored` with figures."""
+    sheet = digits.gather([([0.1, 0.2], [5, 600]), ([0.3], [0])], [0, 19], [4, 1])
+    digits.write(sheet, scored / "digits.h5")
+    run_module("workflow.figures.digits", scored / "digits.h5", "--names", "espeak", "--out", scored / "digits")
     run_module("workflow.figures.forgetting", scored / "metrics.csv", "--out", scored / "forgetting")
     weights = [scored / name / f"seed{seed}" / "model.safetensors" for name in ACCURACY for seed in (0, 1)]
     run_module("workflow.figures.time_constants", *weights, "--out", scored / "time_constants")
@@ -110,12 +114,12 @@ def drawn(scored, run_module):
 
 
 def test_every_figure_is_drawn(drawn):
-    for name in ("forgetting", "time_constants", "lineages"):
+    for name in ("digits", "forgetting", "time_constants", "lineages"):
         assert all((drawn / f"{name}.{ending}").stat().st_size > 5000 for ending in ("svg", "png"))
 
 
 def test_the_section_shows_every_network_and_figure(drawn, run_module):
-    figures = [drawn / f"{name}.svg" for name in ("forgetting", "time_constants", "lineages")]
+    figures = [drawn / f"{name}.svg" for name in ("digits", "forgetting", "time_constants", "lineages")]
     run_module(
         "workflow.report.section",
         *(
@@ -130,7 +134,7 @@ def test_the_section_shows_every_network_and_figure(drawn, run_module):
         *("--equations", "equations/neuron_memory.yaml", "--costs", drawn / "fit.tsv"),
     )
     section = (drawn / "section.html").read_text()
-    assert section.count("<img src=") == 3 and section.count("<td>lif</td>") == 2 and "99.950 %" in section
+    assert section.count("<img src=") == 4 and section.count("<td>lif</td>") == 2 and "99.950 %" in section
 
 
 def test_a_record_says_where_the_reference_overtakes(drawn, run_module, tmp_path):

@@ -8,6 +8,7 @@ from workflow.figures.forgetting import crossing, curves, delays
 from workflow.record import figures
 
 CAPTIONS = {
+    "digits": "Test digits as spikes of a cochlea, and the mean rate of every channel.",
     "forgetting": "Accuracy on test digits against the silence before the answer; means over seeds, bars: their "
     "standard deviation. Right: what each ingredient is worth.",
     "time_constants": "Shares of neurons whose learnt time constant is below; grey: 50 ms.",

@@ -11,8 +11,12 @@ MEMORY_RESULTS = f"results/working_memory/{MEMORY_LABEL}"
 MEMORIES = {entry["name"]: entry for entry in study.memories(MEMORY)}
 MEMORY_FITS = [f"{MEMORY_RESULTS}/{name}/seed{seed}" for name, entry in MEMORIES.items() for seed in entry["training"]["seeds"]]
 MEMORY_REFERENCE = f"{MEMORY_RESULTS}/{MEMORY['reference']}/seed{MEMORIES[MEMORY['reference']]['training']['seeds'][0]}"
-MEMORY_FIGURES = ["forgetting", "time_constants", "lineages"]
+MEMORY_FIGURES = ["digits", "forgetting", "time_constants", "lineages"]
 MEMORY_FILES = {split: study.memory_files(MEMORY, MEMORY_DATA, split) for split in study.SPLITS}
+# What the contact sheet shows: test digits of the study, and of people where their speech is here.
+MEMORY_SHEET = {MEMORY["source"]: MEMORY_FILES["test"][0]}
+if study.real_speech() and MEMORY["source"] != "fsdd":
+    MEMORY_SHEET["fsdd"] = "data/working_memory/fsdd_6/test/000_of_7.h5"
 MEMORY_EQUATIONS = [
     source
     for name in ("neuron_lif", "neuron_memory", "neuron_memory_linear")
@@ -22,6 +26,8 @@ MEMORY_EQUATIONS = [
 
 wildcard_constraints:
     memory="|".join(map(re.escape, MEMORIES)),
+    source="espeak|fsdd|shd",
+    takes=r"\d+|all",
     of=r"\d+",
 
 
@@ -36,23 +42,22 @@ rule working_memory:
 rule generate_digits:
     "One shard of the spoken digits as spikes of a cochlea."
     output:
-        f"{MEMORY_DATA}/{{split}}/{{shard}}_of_{{of}}.h5",
+        "data/working_memory/{source}_{takes}/{split}/{shard}_of_{of}.h5",
     log:
-        f"{MEMORY_DATA}/{{split}}/{{shard}}_of_{{of}}.log",
+        "data/working_memory/{source}_{takes}/{split}/{shard}_of_{of}.log",
     benchmark:
-        f"{MEMORY_DATA}/{{split}}/{{shard}}_of_{{of}}.tsv"
+        "data/working_memory/{source}_{takes}/{split}/{shard}_of_{of}.tsv"
     params:
-        source=MEMORY["source"],
-        takes=f"--takes {MEMORY['takes']}" if MEMORY["takes"] else "",
+        takes=lambda wildcards: "" if wildcards.takes == "all" else f"--takes {wildcards.takes}",
         seed=config["seed"],
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     message:
-        "Spoken digits {wildcards.split}, shard {wildcards.shard} of {wildcards.of}"
+        "Spoken digits of {wildcards.source}, {wildcards.split}, shard {wildcards.shard} of {wildcards.of}"
     shell:
-        "python -m sims stimuli digits {output:q} --source {params.source} --split {wildcards.split} {params.takes}"
+        "python -m sims stimuli digits {output:q} --source {wildcards.source} --split {wildcards.split} {params.takes}"
         " --seed {params.seed} --shard {wildcards.shard} --shards {wildcards.of} > {log:q} 2>&1"
 
 
@@ -209,6 +214,35 @@ rule tabulate_memory:
         runtime=lambda wildcards, attempt: 2 * attempt,
     shell:
         "python -m workflow.tables.working_memory {params.fits:q} --fits {params.entries:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule draw_digits:
+    "A contact sheet of spoken digits as spikes."
+    input:
+        digits=list(MEMORY_SHEET.values()),
+        script="workflow/figures/digits.py",
+        style=STYLE,
+    output:
+        svg=report(
+            f"{MEMORY_RESULTS}/figures/digits.svg",
+            caption="../report/digits.rst",
+            category="Working memory",
+            labels={"what": "spoken digits"},
+        ),
+        png=f"{MEMORY_RESULTS}/figures/digits.png",
+    log:
+        f"{MEMORY_RESULTS}/figures/digits.log",
+    benchmark:
+        f"{MEMORY_RESULTS}/figures/digits.tsv"
+    params:
+        stem=lambda wildcards, output: output.svg.removesuffix(".svg"),
+        names=list(MEMORY_SHEET),
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=lambda wildcards, attempt: 5 * attempt,
+    shell:
+        "python -m workflow.figures.digits {input.digits:q} --names {params.names} --out {params.stem:q} > {log:q} 2>&1"
 
 
 rule draw_forgetting:
