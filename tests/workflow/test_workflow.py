@@ -275,7 +275,8 @@ MEMORY = dict.fromkeys(
 
 def test_working_memory_is_a_target_of_its_name(checkout):
     jobs = checkout.jobs(checkout.snakemake("--dry-run", target="working_memory"))
-    assert jobs == {"generate_digits": 3, **MEMORY}
+    assert jobs.pop("generate_digits") in (3, 4)  # people's digits, too, where their speech is here
+    assert jobs == {"draw_digits": 1, **MEMORY}
 
 
 def test_a_number_of_the_dendrite_learns_its_study_anew_from_the_same_digits(finished):
