@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from fitting import tasks
+from fitting import gradient, tasks
+from fitting.models.spiking import NMDANetwork
 from fitting.settings import SettingError
 from fitting.tasks.delayed_digits import DELAYS, DelayedDigits, Settings
 from sims.stimuli import digits
@@ -156,3 +157,32 @@ def test_a_fit_of_another_task_is_no_replay(fitted, spoken, tmp_path):
     (tmp_path / "fit" / "model.safetensors").write_bytes((fitted / "model.safetensors").read_bytes())
     result = call("replay", tmp_path / "fit", "--data", spoken["valid"], "--out", tmp_path / "replay.json")
     assert result.exit_code == 2 and "found a fit to neuronio" in result.stderr
+
+
+def learnt(spoken, out, **settings):
+    """Accuracy of a small NMDA network that is always asked 600 ms after the digit."""
+    this = task(answer_ms=600.0)
+    train, valid = (this.read([spoken[split]]) for split in ("train", "valid"))
+    training = gradient.Training(steps=60, batch_size=64, learning_rate=0.03, clip=1.0, validate_every=60)
+    model = gradient.build(NMDANetwork, NMDANetwork.Settings(hidden=16, units=10, **settings), 70, 10, training)
+    gradient.fit(
+        model,
+        lambda generator, size: this.batch(train, generator, size),
+        this.loss,
+        lambda model: {"loss": this.evaluate(model, valid)[0]["loss"]},
+        training,
+        out,
+        {},
+        show_progress=False,
+        start=lambda: model.start(train),
+    )
+    return this.evaluate(model, valid)[0]["accuracy_delay_0"]
+
+
+def test_what_the_exact_gradient_costs_after_a_silence(spoken, tmp_path):
+    surrogate, exact, frozen = (
+        learnt(spoken, tmp_path / str(i), **settings)
+        for i, settings in enumerate([{}, {"gradient": "exact"}, {"learn_weights": False}])
+    )
+    assert surrogate > 0.95 and exact < surrogate - 0.2
+    assert exact - frozen < surrogate - exact  # it is nearer to weights that are never learnt
