@@ -10,7 +10,7 @@ from bokeh.models import Slider as SliderWidget
 from bokeh.plotting import figure
 from bokeh.server.server import Server
 
-from sims import documents, equations
+from sims import documents
 from sims.explorer import views
 from sims.explorer.sliders import changed, extension, sliders
 from sims.mistakes import Mistake, RequestError
@@ -54,8 +54,7 @@ class Page:
             return
         self.seen = now
         try:
-            model = equations.read(self.path)
-            views.check(model)
+            model = views.read(self.path)
             self.files = documents.sources(self.path)
             self.seen = _digest(self.files)
         except (Mistake, OSError) as mistake:
@@ -227,7 +226,7 @@ def server(path, port=0):
     Raises a Mistake where the file is no neuron's, RequestError where the port is taken.
     """
     path = Path(path)
-    views.check(equations.read(path))
+    views.read(path)
     try:
         return Server({"/": lambda document: Page(path, document)}, address=ADDRESS, port=port)
     except OSError as error:

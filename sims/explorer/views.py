@@ -9,12 +9,12 @@ import contourpy
 import numpy as np
 from brian2.units import volt
 
+from sims import documents, equations
 from sims.analysis import bifurcation
 from sims.analysis.fixed_points import at_rest, check_voltage, drift, fixed_points
 from sims.arrivals import Arrivals, input_events
 from sims.backends import torch
 from sims.backends.brian import Setup
-from sims.equations import EquationError
 
 VOLTAGES_mV = np.linspace(-100.0, 20.0, 241)
 LEVELS = 121  # of the other state, in the plane of the nullclines
@@ -115,7 +115,9 @@ def diagram(model, parameter, size):
     return *branches, [(fold.parameter / size, fold.v * 1e3) for fold in found.folds], found.value / size
 
 
-def check(model):
-    """Raise EquationError unless the page can show the file: one of the kind neuron."""
-    if model.kind != "neuron":
-        raise EquationError(f"{model.path}:1: only neurons can be explored; this file is of the kind {model.kind}")
+def read(path):
+    """The Model of an equation file; raises EquationError where it is wrong, or is of another kind than neuron."""
+    kind = documents.read(path).value.get("kind")
+    if kind is not None and kind.value != "neuron":
+        raise kind.error(f"only neurons can be explored; this file is of the kind {kind.value}")
+    return equations.read(path)

@@ -96,7 +96,7 @@ class Browser:
 
     def close(self):
         self.socket.close()
-        self.process.terminate()
+        self.process.kill()
         self.process.wait()
         self.loop.close()
 

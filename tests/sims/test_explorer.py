@@ -84,7 +84,11 @@ def test_the_diagram_follows_the_sliders():
 
 @pytest.mark.parametrize(
     "file, words",
-    [("delays.yaml", "only neurons can be explored"), ("nowhere.yaml", "cannot read"), ("l5pc/cell.yaml", "neuron")],
+    [
+        ("delays.yaml", "only neurons can be explored"),
+        ("nowhere.yaml", "cannot read"),
+        ("l5pc/cell.yaml", "of the kind cell"),
+    ],
 )
 def test_what_is_no_neuron_is_refused_in_one_line(command, file, words):
     found = command("explore", PROJECT / "equations" / file, "--no-browser")
@@ -100,16 +104,18 @@ def page(tmp_path_factory):
     file = shutil.copy(PROJECT / "equations" / "dendrite_nmda.yaml", folder)
     command = [sys.executable, "-m", "sims", "explore", file, "--no-browser"]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:
-        address = server.stdout.readline().split()[1]
-        assert address.startswith("http://127.0.0.1:")
         browser = chromium.Browser(folder / "profile")
-        browser.open(address)
-        browser.wait(f"{shown('traces v')}.data.y.length > 100")
-        yield Path(file), browser
-        assert all(one.startswith((address, "data:", "about:")) for one in browser.requested())
-        assert not browser.complaints()
-        browser.close()
-        server.terminate()
+        try:
+            address = server.stdout.readline().split()[1]
+            assert address.startswith("http://127.0.0.1:")
+            browser.open(address)
+            browser.wait(f"{shown('traces v')}.data.y.length > 100")
+            yield Path(file), browser
+            assert all(one.startswith((address, "data:", "about:")) for one in browser.requested())
+            assert not browser.complaints()
+        finally:
+            browser.close()
+            server.kill()
 
 
 def shown(name):
