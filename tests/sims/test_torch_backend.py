@@ -43,7 +43,7 @@ def driven(model, neurons=4):
     if model.threshold and not currents and model.integration != "euler":
         strengths = [n for n in model.parameters if n.endswith(("_w", "_dampa"))]
         changes = {
-            n: model.parameters[n].value.si * np.where(np.arange(neurons) < neurons - 1, 1, 40) for n in strengths
+            n: model.parameters[n].value.si * np.where(np.arange(neurons) < neurons - 1, 1, 150) for n in strengths
         }
     draw, rows = np.random.default_rng(1), []
     for event in input_events(model):
