@@ -27,6 +27,7 @@ wildcard_constraints:
 include: "workflow/rules/neuronio.smk"
 include: "workflow/rules/delay_memory.smk"
 include: "workflow/rules/working_memory.smk"
+include: "workflow/rules/place_cells.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -37,4 +38,5 @@ rule all:
         rules.neuronio.input,
         rules.delay_memory.input,
         rules.working_memory.input,
+        rules.place_cells.input,
         "results/report.html",

@@ -104,6 +104,9 @@ def _contradictions(config):
             for setting in sorted(set(ABLATIONS[group]) - fitted["settings"].keys()):
                 mistakes.append(f"{place}: is in the group {group}, but does not set {setting}")
     mistakes += _recall_contradictions(config["delay_memory"]) + _memory_contradictions(config["working_memory"])
+    fits = [fitted["name"] for fitted in navigators(config["place_cells"])]
+    if (shown := config["place_cells"]["reference"]) not in fits:
+        mistakes.append(f"place_cells.reference: found {shown!r}, expected one of the fits: {', '.join(fits)}")
     for place, name in [
         ("reference", neuronio["reference"]),
         *(("pairs", name) for pair in neuronio.get("pairs", []) for name in pair),
@@ -316,6 +319,45 @@ def _recall_sizes(fitted):
     """N, D, T, M and p_A of a fit of `recalls`; what its network does not say is as in equations/delays.yaml."""
     sizes = {"N": 512, "D": 41, "T": 1000, "M": 16, "p_A": 0.001}
     return [fitted["network"].get(name, value) for name, value in sizes.items()]
+
+
+def navigators(place_cells):
+    """The fits of the study place_cells: every activation with every number of maps, then the learning-rate sweep.
+
+    A list of dicts: `name`; `maps`; `activation`, nmda or gelu; `alpha`, None for gelu; `training`; `swept`, whether it
+    is of the sweep, which is over the activations at the first number of maps.
+    """
+    training, found = place_cells["training"], []
+    rates = [rate for rate in place_cells.get("learning_rates", []) if rate != training["learning_rate"]]
+    groups = [(maps, None) for maps in place_cells["maps"]] + [(place_cells["maps"][0], rate) for rate in rates]
+    for maps, rate in groups:
+        for alpha in place_cells["alphas"] + [None] * place_cells["gelu"]:
+            kind = "gelu" if alpha is None else f"alpha{alpha:g}"
+            found.append(
+                {
+                    "name": f"{kind}_N{maps}" + (f"_lr{rate:g}" if rate else ""),
+                    "maps": maps,
+                    "activation": "gelu" if alpha is None else "nmda",
+                    "alpha": alpha,
+                    "training": training | ({"learning_rate": rate} if rate else {}),
+                    "swept": rate is not None,
+                }
+            )
+    return found
+
+
+def navigator_settings(place_cells, fitted):
+    """The settings of a fit of `navigators`, model's and task's."""
+    own = {"activation": fitted["activation"]} | ({} if fitted["alpha"] is None else {"alpha": fitted["alpha"]})
+    return place_cells["settings"] | place_cells["task"] | own
+
+
+def navigation_minutes(place_cells):
+    """Minutes that a fit of `navigators` may take on a slow core: four passes of every layer's weights a token."""
+    settings, training = place_cells["settings"], place_cells["training"]
+    weights = settings.get("layers", 2) * settings["width"] * (4 * settings["width"] + 2 * settings["feed_forward"])
+    tokens = 3 * place_cells["world"]["segment"] * training["batch_size"]
+    return 10 + math.ceil(training["steps"] * (0.2 + 16 * weights * tokens / 5e9) / 60)
 
 
 def fit_folders(neuronio, results, *groups):

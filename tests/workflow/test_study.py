@@ -9,6 +9,7 @@ from snakemake.utils import update_config
 
 from fitting.models import MODELS
 from fitting.settings import change
+from fitting.tasks import TASKS
 from fitting.tasks.delayed_digits import DelayedDigits
 from sims import delays, equations
 from workflow import study
@@ -207,3 +208,25 @@ def test_settings_become_arguments_that_the_command_reads():
 def test_a_population_is_given_the_time_of_its_members():
     training = {"steps": 600, "batch_size": 128}
     assert study.memory_minutes(training, 8) - 10 == 8 * (study.memory_minutes(training) - 10)
+
+
+@pytest.fixture(params=study.SCALES)
+def place_cells(request):
+    """The section place_cells of every scale."""
+    return configuration(request.param)["place_cells"]
+
+
+def test_every_transformer_of_every_scale_has_a_name_of_its_own_and_settings_that_there_are(place_cells):
+    fits = study.navigators(place_cells)
+    assert len({fitted["name"] for fitted in fits}) == len(fits) and study.navigation_minutes(place_cells) > 10
+    for fitted in fits:
+        texts = [f"{name}={value}" for name, value in study.navigator_settings(place_cells, fitted).items()]
+        holders = {"model": MODELS["nmda_transformer"].Settings(), "task": TASKS["navigation"].Settings()}
+        assert change(holders, texts)["model"].activation == fitted["activation"]
+
+
+def test_the_long_run_sweeps_learning_rates_for_every_activation():
+    fits = study.navigators(configuration("long/place_cells")["place_cells"])
+    assert len(fits) == 9 * (3 + 3) and sum(fitted["swept"] for fitted in fits) == 27
+    (swept,) = (fitted for fitted in fits if fitted["name"] == "alpha10_N4_lr0.01")
+    assert swept["training"]["learning_rate"] == 0.01 and swept["maps"] == 4

@@ -200,6 +200,8 @@ def test_a_figure_script_reruns_its_figure_and_the_report(finished):
             "working_memory.splits.test: found 5 shards of 4",
         ),
         ("delay_memory: {fits: [{name: margin}, {name: margin}]}", "delay_memory: two fits are named 'margin'"),
+        ("place_cells: {reference: ghost}", "place_cells.reference: found 'ghost', expected one of the fits: alpha0"),
+        ("place_cells: {alphas: [-1]}", "place_cells.alphas.0.: -1 is less than the minimum"),
         ("neuronio: {pairs: [[lif, ghost]]}", "neuronio.pairs: found 'ghost'"),
         ("neuronio: {pairs: [[lif]]}", r"neuronio.pairs.0.: .* is too short"),
         ("neuronio: {training: {shards: 3}}", "neuronio.models.lif: found 3 shards to train on, but the split has 2"),
@@ -285,10 +287,30 @@ def test_a_number_of_the_dendrite_learns_its_study_anew_from_the_same_digits(fin
     assert jobs == {**MEMORY, "write_memory_section": 1, "write_report": 1}
 
 
+AFTER_A_WALK = {
+    "draw_place_errors": 1,
+    "draw_place_maps": 1,
+    "draw_place_scores": 1,
+    "fit_navigator": 2,
+    "score_navigator": 2,
+    "tabulate_place_cells": 1,
+}
+
+
+def test_place_cells_is_a_target_of_its_name(checkout):
+    assert checkout.jobs(checkout.snakemake("--dry-run", target="place_cells")) == {"draw_world": 1, **AFTER_A_WALK}
+
+
+def test_another_alpha_leaves_the_other_transformers_alone(finished):
+    jobs = finished.jobs(finished.snakemake("--dry-run", *finished.configured("place_cells: {alphas: [0, 1, 10]}")))
+    once = {**dict.fromkeys(AFTER_A_WALK, 1), "write_place_section": 1, "write_report": 1}
+    assert jobs == once
+
+
 def test_an_unknown_scale_is_refused(checkout):
     run = checkout.snakemake("--dry-run", "--config", "scale=huge")
     assert run.returncode != 0
-    listed = "default, long/delay_memory, long/neuronio, long/working_memory, paper, smoke"
+    listed = "default, long/delay_memory, long/neuronio, long/place_cells, long/working_memory, paper, smoke"
     assert f"scale: found 'huge', expected one of: {listed}" in run.stdout
 
 

@@ -24,7 +24,7 @@ def main():
     parser.add_argument("--figures", required=True, nargs="+", type=Path, help="SVG files")
     parser.add_argument("--tables", required=True, nargs="+", type=Path, help="CSV files")
     parser.add_argument("--results", default=[], nargs="+", type=Path, help="JSON files")
-    parser.add_argument("--equations", required=True, nargs="+", type=Path)
+    parser.add_argument("--equations", default=[], nargs="+", type=Path)
     parser.add_argument("--costs", required=True, nargs="+", help="Snakemake's benchmark files")
     arguments = parser.parse_args()
     text = rendered(
