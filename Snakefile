@@ -28,6 +28,7 @@ include: "workflow/rules/neuronio.smk"
 include: "workflow/rules/delay_memory.smk"
 include: "workflow/rules/working_memory.smk"
 include: "workflow/rules/place_cells.smk"
+include: "workflow/rules/hypotheses.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -39,4 +40,5 @@ rule all:
         rules.delay_memory.input,
         rules.working_memory.input,
         rules.place_cells.input,
+        HYPOTHESIS_RESULTS,
         "results/report.html",

@@ -2,6 +2,7 @@
 
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import jsonschema
@@ -21,6 +22,7 @@ SCALES = tuple(
 )
 # Where the numbers of a split's simulations start: one seed, no simulation in two splits, room to add shards.
 FIRST_SIMULATION = {"train": 0, "valid": 1_000_000, "test": 2_000_000}
+FIRST_CALIBRATION = 3_000_000
 SPLITS = tuple(FIRST_SIMULATION)
 # Groups of fits that change one thing of one neuron, and the settings that this thing is.
 ABLATIONS = {
@@ -107,6 +109,7 @@ def _contradictions(config):
     fits = [fitted["name"] for fitted in navigators(config["place_cells"])]
     if (shown := config["place_cells"]["reference"]) not in fits:
         mistakes.append(f"place_cells.reference: found {shown!r}, expected one of the fits: {', '.join(fits)}")
+    mistakes += _hypotheses_contradictions(config["hypotheses"])
     for place, name in [
         ("reference", neuronio["reference"]),
         *(("pairs", name) for pair in neuronio.get("pairs", []) for name in pair),
@@ -140,6 +143,21 @@ def _memory_contradictions(working_memory):
     for split, pieces in working_memory["splits"].items():
         if pieces["shards"] > pieces["of"]:
             mistakes.append(f"working_memory.splits.{split}: found {pieces['shards']} shards of {pieces['of']}")
+    return mistakes
+
+
+def _hypotheses_contradictions(hypotheses):
+    """What is wrong with a section hypotheses whose single keys are all right."""
+    there, mistakes = hypothesis_files(hypotheses | {"listed": []}), []
+    for name in hypotheses["listed"]:
+        if name not in there:
+            found = ", ".join(there) or "none"
+            mistakes.append(f"hypotheses.listed: found {name!r}, expected files of {hypotheses['folder']}: {found}")
+    names = [entry["name"] for entry in hypotheses["models"]]
+    mistakes += [f"hypotheses.models: two are named {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
+    if hypotheses["reference"] not in names:
+        listed = ", ".join(names)
+        mistakes.append(f"hypotheses.reference: found {hypotheses['reference']!r}, expected one of: {listed}")
     return mistakes
 
 
@@ -376,3 +394,72 @@ def pairs(neuronio):
     reference = neuronio["reference"]
     names = [entry["name"] for entry in models(neuronio) if "performance" in entry["groups"]]
     return [[name, reference] for name in names if name != reference] + neuronio.get("pairs", [])
+
+
+def hypothesis_files(hypotheses):
+    """{name: file} of the study hypotheses: every file of its folder, by name, those that are listed first."""
+    found = {path.stem: str(path) for path in sorted(Path(hypotheses["folder"]).glob("*.yaml"))}
+    return {name: found[name] for name in [*hypotheses["listed"], *found] if name in found}
+
+
+@dataclass(frozen=True)
+class Hypotheses:
+    """Where the files of the study hypotheses are.
+
+    section: of the configuration.  data, results: folders that hold one for each hypothesis.  cell, inputs: the
+    equation files that a hypothesis may change.
+    """
+
+    section: dict
+    data: str
+    results: str
+    cell: str
+    inputs: str
+
+    def sources(self, name):
+        """The equation files that a hypothesis depends on, its own first.
+
+        A file that cannot be read stands for itself alone: its check records what is wrong.
+        """
+        path = hypothesis_files(self.section)[name]
+        try:
+            found = documents.sources(path)
+        except Mistake:
+            found = [Path(path)]
+        return list(dict.fromkeys([*found, *documents.sources(self.cell), *documents.sources(self.inputs)]))
+
+    def files(self, names, file):
+        """One file of the data of each of some hypotheses."""
+        return [f"{self.data}/{name}/{file}" for name in names]
+
+    def shards(self, name, split):
+        """The shards of a split of one hypothesis."""
+        return shards(self.section, f"{self.data}/{name}", split)
+
+    def fits(self, name):
+        """The folders of the fits to one hypothesis."""
+        return fit_folders(self.section, f"{self.results}/{name}")
+
+    def scored(self, names):
+        """What the table reads of the fits to some hypotheses."""
+        wanted = "metrics.json", "predictions.npz", "model.safetensors"
+        return [f"{fit}/{file}" for name in names for fit in self.fits(name) for file in wanted]
+
+    def crossed(self, names):
+        """The scores of the reference fitted to one hypothesis, its first seed, on each other."""
+        reference = next(entry for entry in models(self.section) if entry["name"] == self.section["reference"])
+        fit = f"{reference['name']}/seed{reference['training']['seeds'][0]}"
+        pairs = [(fitted, tested) for fitted in names for tested in names if fitted != tested]
+        return [f"{self.results}/{fitted}/{fit}/on/{tested}.json" for fitted, tested in pairs]
+
+    def costs(self, names):
+        """Benchmark files of all that is simulated and fitted for each of some hypotheses."""
+        simulated = [path for name in names for split in SPLITS for path in self.shards(name, split)]
+        fits = [f"{fit}/{step}.tsv" for name in names for fit in self.fits(name) for step in ("fit", "evaluate")]
+        return self.files(names, "calibrate.tsv") + [path.replace(".nc", ".tsv") for path in simulated] + fits
+
+
+def calibration_seconds(hypotheses):
+    """Seconds that the calibration of a hypothesis simulates at most."""
+    sizes = hypotheses["calibration"]
+    return sizes["evaluations"] * sizes["simulations"] * sizes["seconds"]

@@ -30,6 +30,22 @@ COSTS = [
     *expand("{fit}/{step}.tsv", fit=FITS, step=["fit", "evaluate"]),
 ]
 
+# Commands that the study of hypotheses runs too.
+GENERATE = (
+    "python -m sims neuronio generate {output:q} --cell {params.cell:q} --equations {input.cell[0]:q}"
+    " --inputs {input.inputs[0]:q} --backend {params.backend} --precision {params.precision} --dt {params.dt}"
+    " --seed {params.seed} --first {params.first} --simulations {params.simulations} --seconds {params.seconds}"
+    " > {log:q} 2>&1"
+)
+FIT = (
+    "python -m fitting fit neuronio {params.model} {params.train:q} {params.valid:q} --out {params.folder:q} --resume --replace"
+    " --seed {wildcards.seed} {params.training:q} {params.settings:q} --threads {threads} > {log:q} 2>&1"
+)
+EVALUATE = (
+    "python -m fitting evaluate {params.folder:q} {params.test:q} --out {output.metrics:q}"
+    " --predictions {output.predictions:q} --threads {threads} > {log:q} 2>&1"
+)
+
 
 rule neuronio:
     "The whole study: data and their card, fits, tables and figures."
@@ -92,10 +108,7 @@ rule generate_shard:
     message:
         "Simulating {params.simulations} x {params.seconds} s of {params.cell} ({wildcards.split} {wildcards.shard})"
     shell:
-        "python -m sims neuronio generate {output:q} --cell {params.cell:q} --equations {input.cell[0]:q}"
-        " --inputs {input.inputs[0]:q} --backend {params.backend} --precision {params.precision} --dt {params.dt}"
-        " --seed {params.seed} --first {params.first} --simulations {params.simulations} --seconds {params.seconds}"
-        " > {log:q} 2>&1"
+        GENERATE
 
 
 rule cross_check:
@@ -202,8 +215,7 @@ rule fit_surrogate:
     message:
         "Fitting {wildcards.model}, seed {wildcards.seed}"
     shell:
-        "python -m fitting fit neuronio {params.model} {params.train:q} {params.valid:q} --out {params.folder:q} --resume --replace"
-        " --seed {wildcards.seed} {params.training:q} {params.settings:q} --threads {threads} > {log:q} 2>&1"
+        FIT
 
 
 rule evaluate_surrogate:
@@ -228,8 +240,7 @@ rule evaluate_surrogate:
     message:
         "Scoring {wildcards.model}, seed {wildcards.seed}"
     shell:
-        "python -m fitting evaluate {params.folder:q} {params.test:q} --out {output.metrics:q}"
-        " --predictions {output.predictions:q} --threads {threads} > {log:q} 2>&1"
+        EVALUATE
 
 
 rule tabulate_metrics:

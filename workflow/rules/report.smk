@@ -7,7 +7,7 @@ rule write_report:
         script="workflow/report/page.py",
         template="workflow/report/report.html.jinja",
         macros="workflow/report/macros.html.jinja",
-        sections=[rules.write_recall_section.output, rules.write_memory_section.output, rules.write_place_section.output],
+        sections=[rules.write_recall_section.output, rules.write_memory_section.output, rules.write_place_section.output, HYPOTHESIS_RESULTS],
         summary="results/neuronio/equations.txt",
         metrics=f"{RESULTS}/metrics.csv",
         paired=f"{RESULTS}/paired.csv",
