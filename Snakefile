@@ -29,6 +29,7 @@ include: "workflow/rules/delay_memory.smk"
 include: "workflow/rules/working_memory.smk"
 include: "workflow/rules/place_cells.smk"
 include: "workflow/rules/hypotheses.smk"
+include: "workflow/rules/long_range.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -41,4 +42,5 @@ rule all:
         rules.working_memory.input,
         rules.place_cells.input,
         HYPOTHESIS_RESULTS,
+        rules.long_range.input,
         "results/report.html",

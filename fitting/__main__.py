@@ -63,7 +63,10 @@ def fit(
     learning_rate: Annotated[float, typer.Option(help="At the first step; falls to 0 along a cosine.")] = 5e-4,
     clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
     optimizer: Annotated[
-        str, typer.Option(help="adam, or normalised: steps as long as the learning rate, however small the gradient.")
+        str,
+        typer.Option(
+            help="adam, adamax, or normalised: steps as long as the learning rate, however small the gradient."
+        ),
     ] = "adam",
     validate_every: Annotated[
         int | None, typer.Option(min=1, help="Steps between validations and checkpoints; by default a twentieth.")

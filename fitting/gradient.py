@@ -1,10 +1,10 @@
 """Learning by gradient: the one training loop of every task and model.
 
-Adam, or steps of a given length down the gradient, however small it is (`normalised`: where a network's activity died
-out, what little gradient is left still says how to revive it), with a cosine schedule, lr(k) = lr/2 (1 + cos(π k/K)) at
-step k of K. Batches and schedule are functions of the step, so a checkpoint holds no data loader: a run that was
-killed and resumed gives bit for bit the weights and the history of one that was not (`cpu_s` apart). The weights kept
-are those of the lowest validation loss.
+Adam, Adamax (Kingma & Ba 2015, arXiv 1412.6980), or steps of a given length down the gradient, however small it is
+(`normalised`: where a network's activity died out, what little gradient is left still says how to revive it), with a
+cosine schedule, lr(k) = lr/2 (1 + cos(π k/K)) at step k of K. Batches and schedule are functions of the step, so a
+checkpoint holds no data loader: a run that was killed and resumed gives bit for bit the weights and the history of one
+that was not (`cpu_s` apart). The weights kept are those of the lowest validation loss.
 
 A folder of a fit: `config.yaml`, `history.csv` and, while running, `checkpoint.pt`; `model.safetensors` appears when it
 is finished.
@@ -33,7 +33,7 @@ from sims import sealed
 from sims.mistakes import Mistake
 from sims.streams import stream
 
-_OPTIMIZERS = Literal["adam", "normalised"]
+_OPTIMIZERS = Literal["adam", "adamax", "normalised"]
 _UNCOMPARED = ("path", "code_version")
 # The most work that a kill can cost; each validation leaves a checkpoint too.
 _CHECKPOINT_SECONDS = 60
@@ -48,7 +48,7 @@ class Training:
     """How to fit; defaults from the paper (30 epochs of 11,400 batches).
 
     clip: largest norm of the gradient, None for no limit.
-    optimizer: adam, or normalised: each step as long, over all parameters, as the learning rate says.
+    optimizer: adam, adamax, or normalised: each step as long, over all parameters, as the learning rate says.
     validate_every: steps between validations, None for twenty over the run.
     """
 
@@ -249,6 +249,8 @@ def load(folder, models):
 def _fit(model, batch, loss, validate, training, out, config, show_progress, start):
     if training.optimizer == "adam":
         optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate, fused=True)
+    elif training.optimizer == "adamax":
+        optimizer = torch.optim.Adamax(model.parameters(), lr=training.learning_rate)
     else:
         optimizer = torch.optim.SGD(model.parameters(), lr=training.learning_rate)
     state = {"step": 0, "losses": [], "history": [], "best_loss": math.inf, "best_weights": None, "cpu_s": 0.0}

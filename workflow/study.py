@@ -48,6 +48,21 @@ SECONDS_PER_STEP = {
 }
 
 
+# The key of long_range.data that says what a task of that study learns from; None where it is always the same.
+# Pixels on a side.
+PATHFINDER_SIZES = {"pathfinder": 32, "pathfinder_x": 128}
+LONG_RANGE_DATA = {
+    "shd": "digits",
+    "shd_adding": "digits",
+    "cifar": None,
+    "pathfinder": "pathfinder",
+    "pathfinder_x": "pathfinder_x",
+    "listops": "listops",
+    "text": None,
+    "retrieval": "retrieval",
+}
+
+
 class ConfigurationError(Mistake):
     """A configuration that cannot be run; its text names the key, what was found and what was expected."""
 
@@ -110,6 +125,7 @@ def _contradictions(config):
     if (shown := config["place_cells"]["reference"]) not in fits:
         mistakes.append(f"place_cells.reference: found {shown!r}, expected one of the fits: {', '.join(fits)}")
     mistakes += _hypotheses_contradictions(config["hypotheses"])
+    mistakes += _long_range_contradictions(config["long_range"])
     for place, name in [
         ("reference", neuronio["reference"]),
         *(("pairs", name) for pair in neuronio.get("pairs", []) for name in pair),
@@ -158,6 +174,20 @@ def _hypotheses_contradictions(hypotheses):
     if hypotheses["reference"] not in names:
         listed = ", ".join(names)
         mistakes.append(f"hypotheses.reference: found {hypotheses['reference']!r}, expected one of: {listed}")
+    return mistakes
+
+
+def _long_range_contradictions(long_range):
+    """What is wrong with a section long_range whose single keys are all right."""
+    names = [fitted["name"] for fitted in long_ranges(long_range)]
+    mistakes = [f"long_range: two fits are named {name!r}" for name in sorted({n for n in names if names.count(n) > 1})]
+    for entry in long_range["fits"]:
+        place, spoken = f"long_range.fits.{entry['name']}", entry["task"] in ("shd", "shd_adding")
+        if ("bins" in entry) != spoken:
+            mistakes.append(f"{place}: found {'bins' if 'bins' in entry else 'none'} for the task {entry['task']}")
+        data = LONG_RANGE_DATA[entry["task"]]
+        if data is not None and data not in long_range["data"]:
+            mistakes.append(f"{place}: found no long_range.data.{data}, expected the files of the task {entry['task']}")
     return mistakes
 
 
@@ -376,6 +406,56 @@ def navigation_minutes(place_cells):
     weights = settings.get("layers", 2) * settings["width"] * (4 * settings["width"] + 2 * settings["feed_forward"])
     tokens = 3 * place_cells["world"]["segment"] * training["batch_size"]
     return 10 + math.ceil(training["steps"] * (0.2 + 16 * weights * tokens / 5e9) / 60)
+
+
+def long_ranges(long_range):
+    """The fits of the study long_range with all that holds for them; an entry with bins is one fit for each.
+
+    A list of dicts: `name`; `method`, the entry's name; `task`; `model`; `bin_ms`, None but for spoken digits;
+    `settings` of model and task: of every model of its kind, of every fit to its task, its own; `training` alike;
+    `groups`.
+    """
+    fits = []
+    for entry in long_range["fits"]:
+        held = long_range.get("tasks", {}).get(entry["task"], {})
+        own = long_range.get("settings", {}).get(entry["model"], {})
+        own = own | held.get("settings", {}) | held.get(entry["model"], {}) | entry.get("settings", {})
+        training = long_range["training"] | held.get("training", {}) | entry.get("training", {})
+        for bin_ms in entry.get("bins", [None]):
+            binned = bin_ms is not None
+            fits.append(
+                {
+                    "name": f"{entry['name']}_{bin_ms}ms" if binned else entry["name"],
+                    "method": entry["name"],
+                    "task": entry["task"],
+                    "model": entry["model"],
+                    "bin_ms": bin_ms,
+                    "settings": own | ({"bin_ms": bin_ms} if binned else {}),
+                    "training": training,
+                    "groups": entry.get("groups", ["bins" if binned else "steps"]),
+                }
+            )
+    return fits
+
+
+def long_range_files(long_range, task, folder):
+    """{split: file} that a fit to a task learns from and is scored on; folder: of what the workflow makes."""
+    data = LONG_RANGE_DATA[task]
+    if data == "retrieval":
+        return long_range["data"][data]
+    name = "digits" if data == "digits" else task
+    ending = "h5" if data == "digits" else "npz" if task in ("cifar", *PATHFINDER_SIZES) else "tsv"
+    return {split: f"{folder}/{name}/{split}.{ending}" for split in SPLITS}
+
+
+def long_range_minutes(fitted):
+    """Minutes that a fit of `long_ranges` may take on a slow core: 10 ns for each weight, window and step of time."""
+    settings, training = fitted["settings"], fitted["training"]
+    time = {"pathfinder_x": 16384, "cifar": 1024, "pathfinder": 1024, "listops": 2000, "text": 4000, "retrieval": 8000}
+    steps = time.get(fitted["task"], 2000 / (fitted["bin_ms"] or 1))
+    weights = 4 * settings.get("d_m", 20) ** 2 + 4 * settings.get("hidden", 50) ** 2
+    seconds = 1e-8 * weights * steps * training["batch_size"] * training["steps"]
+    return 15 + round(2 * seconds / 60)
 
 
 def fit_folders(neuronio, results, *groups):

@@ -200,6 +200,8 @@ def test_a_figure_script_reruns_its_figure_and_the_report(finished):
             "working_memory.splits.test: found 5 shards of 4",
         ),
         ("delay_memory: {fits: [{name: margin}, {name: margin}]}", "delay_memory: two fits are named 'margin'"),
+        ("long_range: {fits: [{name: a, task: shd, model: elm}]}", "long_range.fits.a: found none for the task shd"),
+        ("long_range: {fits: [{name: a, task: maze, model: elm}]}", "'maze' is not one of"),
         ("place_cells: {reference: ghost}", "place_cells.reference: found 'ghost', expected one of the fits: alpha0"),
         ("place_cells: {alphas: [-1]}", "place_cells.alphas.0.: -1 is less than the minimum"),
         ("neuronio: {pairs: [[lif, ghost]]}", "neuronio.pairs: found 'ghost'"),
@@ -307,10 +309,25 @@ def test_another_alpha_leaves_the_other_transformers_alone(finished):
     assert jobs == once
 
 
+AFTER_A_TREE = {"draw_long_range_steps": 1, "fit_long_range": 1, "score_long_range": 1, "tabulate_long_range": 1}
+
+
+def test_long_range_is_a_target_of_its_name(checkout):
+    jobs = checkout.jobs(checkout.snakemake("--dry-run", target="long_range"))
+    drawn = {"draw_listops": 3, "draw_pathfinder": 3, "draw_long_range_pathfinder": 1}
+    assert jobs == {**drawn, **AFTER_A_TREE, "fit_long_range": 2, "score_long_range": 2}
+
+
+def test_more_trees_to_learn_from_leave_the_other_tasks_alone(finished):
+    change = "long_range: {data: {listops: {grammar: small, train: 40, valid: 8, test: 16}}}"
+    jobs = finished.jobs(finished.snakemake("--dry-run", *finished.configured(change)))
+    assert jobs == {"draw_listops": 1, **AFTER_A_TREE, "write_long_range_section": 1, "write_report": 1}
+
+
 def test_an_unknown_scale_is_refused(checkout):
     run = checkout.snakemake("--dry-run", "--config", "scale=huge")
     assert run.returncode != 0
-    long = "long/delay_memory, long/hypotheses, long/neuronio, long/place_cells, long/working_memory"
+    long = "long/delay_memory, long/hypotheses, long/long_range, long/neuronio, long/place_cells, long/working_memory"
     listed = f"default, {long}, paper, smoke"
     assert f"scale: found 'huge', expected one of: {listed}" in run.stdout
 
