@@ -84,7 +84,7 @@ rule calibrate_hypothesis:
     benchmark:
         f"{HYPOTHESIS_DATA}/{{hypothesis}}/calibrate.tsv"
     params:
-        options=[f"--{name}={value}" for name, value in HYPOTHESES["calibration"].items()],
+        options=[f"--{name}={value}" for name, value in sorted(HYPOTHESES["calibration"].items())],
         first=study.FIRST_CALIBRATION,
         cell=config["cell"],
         backend=config["backend"],
@@ -158,11 +158,11 @@ rule fit_hypothesis:
         valid=lambda wildcards, input: [f"--valid={path}" for path in input.valid],
         model=lambda wildcards: HYPOTHESIS_MODELS[wildcards.surrogate]["model"],
         settings=lambda wildcards: [
-            f"--set={name}={value}" for name, value in HYPOTHESIS_MODELS[wildcards.surrogate]["settings"].items()
+            f"--set={name}={value}" for name, value in sorted(HYPOTHESIS_MODELS[wildcards.surrogate]["settings"].items())
         ],
         training=lambda wildcards: [
             f"--{name.replace('_', '-')}={value}"
-            for name, value in HYPOTHESIS_MODELS[wildcards.surrogate]["training"].items()
+            for name, value in sorted(HYPOTHESIS_MODELS[wildcards.surrogate]["training"].items())
             if name not in ("shards", "seeds")
         ],
     threads: 1

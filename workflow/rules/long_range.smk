@@ -44,7 +44,7 @@ rule hear_long_range_digits:
     benchmark:
         f"{RANGE_DATA}/digits/{{split}}.tsv"
     params:
-        spoken=lambda wildcards: [f"--{name}={value}" for name, value in RANGE["data"]["digits"].items()],
+        spoken=lambda wildcards: [f"--{name}={value}" for name, value in sorted(RANGE["data"]["digits"].items())],
         seed=config["seed"],
     threads: 1
     resources:
@@ -154,10 +154,10 @@ rule fit_long_range:
         folder=lambda wildcards, output: Path(output.weights).parent,
         task=lambda wildcards: RANGES[wildcards.ranged]["task"],
         model=lambda wildcards: RANGES[wildcards.ranged]["model"],
-        settings=lambda wildcards: [f"--set={name}={value}" for name, value in RANGES[wildcards.ranged]["settings"].items()],
+        settings=lambda wildcards: [f"--set={name}={value}" for name, value in sorted(RANGES[wildcards.ranged]["settings"].items())],
         training=lambda wildcards: [
             f"--{name.replace('_', '-')}={value}"
-            for name, value in RANGES[wildcards.ranged]["training"].items()
+            for name, value in sorted(RANGES[wildcards.ranged]["training"].items())
             if name != "seeds"
         ],
     threads: 1

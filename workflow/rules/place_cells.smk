@@ -41,7 +41,7 @@ rule draw_world:
     benchmark:
         f"{PLACE_DATA}/N{{maps}}_seed{{seed}}.tsv"
     params:
-        world=[f"--{name}={value}" for name, value in PLACE["world"].items()],
+        world=[f"--{name}={value}" for name, value in sorted(PLACE["world"].items())],
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 500 * attempt,
@@ -66,10 +66,10 @@ rule fit_navigator:
         folder=lambda wildcards, output: Path(output.weights).parent,
         training=lambda wildcards: [
             f"--{name.replace('_', '-')}={value}"
-            for name, value in NAVIGATORS[wildcards.navigator]["training"].items()
+            for name, value in sorted(NAVIGATORS[wildcards.navigator]["training"].items())
             if name != "seeds"
         ],
-        settings=lambda wildcards: [f"--set={name}={value}" for name, value in study.navigator_settings(PLACE, NAVIGATORS[wildcards.navigator]).items()],
+        settings=lambda wildcards: [f"--set={name}={value}" for name, value in sorted(study.navigator_settings(PLACE, NAVIGATORS[wildcards.navigator]).items())],
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 1500 * attempt,
