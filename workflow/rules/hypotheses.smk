@@ -256,7 +256,7 @@ rule tabulate_hypotheses:
         names=lambda wildcards: HYPOTHESIS_SETS[wildcards.extent],
         data=HYPOTHESIS_DATA,
         results=lambda wildcards, output: Path(output.json).parents[1],
-        models=json.dumps(list(HYPOTHESIS_MODELS.values())),
+        models=json.dumps(list(HYPOTHESIS_MODELS.values()), sort_keys=True),
         reference=HYPOTHESES["reference"],
         shards=HYPOTHESES["splits"]["test"]["shards"],
         seed=config["seed"],

@@ -215,7 +215,7 @@ rule tabulate_long_range:
         f"{RANGE_RESULTS}/metrics.tsv"
     params:
         fits=RANGE_FITS,
-        entries=json.dumps(list(RANGES.values())),
+        entries=json.dumps(list(RANGES.values()), sort_keys=True),
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 500 * attempt,

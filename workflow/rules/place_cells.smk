@@ -125,7 +125,7 @@ rule tabulate_place_cells:
         f"{PLACE_RESULTS}/metrics.tsv"
     params:
         fits=PLACE_FITS,
-        entries=json.dumps(list(NAVIGATORS.values())),
+        entries=json.dumps(list(NAVIGATORS.values()), sort_keys=True),
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 500 * attempt,
