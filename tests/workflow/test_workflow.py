@@ -44,7 +44,7 @@ def test_the_smoke_file_and_the_smoke_scale_are_one(finished):
 
 def test_the_long_file_and_the_long_scale_are_one(checkout):
     runs = [
-        checkout.snakemake("--dry-run", "--printshellcmds", *arguments)
+        checkout.snakemake("--dry-run", "--printshellcmds", *arguments, target="neuronio")
         for arguments in (
             ("--config", "cell=cell1", "scale=long/neuronio"),
             ("--config", "cell=cell1", "--configfile", "workflow/config/long/neuronio.yaml"),
@@ -132,7 +132,7 @@ def test_more_shards_are_generated_alone(finished, split):
 
 def test_more_of_the_default_scale_leaves_its_shards_alone(checkout):
     def commands(*arguments):
-        run = checkout.snakemake("--dry-run", "--printshellcmds", *arguments)
+        run = checkout.snakemake("--dry-run", "--printshellcmds", *arguments, target="neuronio")
         assert run.returncode == 0, run.stdout
         found = (re.search(r"neuronio generate (\S+\.nc) .*", line) for line in run.stdout.splitlines())
         return {match[1]: match[0] for match in found if match}
