@@ -221,10 +221,7 @@ class Reduced:
     def __init__(self, model, parameter, given):
         self.model, self.parameter, self.given = model, parameter, given
         self.scale = abs(model.parameters[parameter].value.si) or 1.0
-        found = symbolic.resting_drift(model, given)
-        self.trees = found and tuple(
-            symbolic.tree(part) for part in (found, *(found.diff(symbolic.symbol(name)) for name in ("v", parameter)))
-        )
+        self.trees = _trees(model, parameter, tuple(given))
 
     def drift(self, v, p):
         return self._evaluated(0, v, p) if self.trees else drift(self.model, *self._numeric(v, p))
@@ -249,6 +246,15 @@ class Reduced:
     def _numeric(self, v, p):
         v, p = np.broadcast_arrays(np.asarray(v, float), p)
         return v, {**self.given, self.parameter: p}
+
+
+@symbolic.of_equations
+def _trees(model, parameter, held):
+    """The syntax trees of F and its derivatives by v and the parameter; None where sympy cannot have them."""
+    found = symbolic.resting_drift(model, held)
+    return found and tuple(
+        symbolic.tree(part) for part in (found, *(found.diff(symbolic.symbol(name)) for name in ("v", parameter)))
+    )
 
 
 def _gate(model, parameter):

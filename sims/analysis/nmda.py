@@ -20,6 +20,7 @@ Source: the conditions of Kayser, Wybo & Bouhadjar, "NMDA receptor dynamics enab
 spiking neural networks" (abstract), derived here; the block is that of Jahr & Stevens 1990, J Neurosci 10:3178.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -156,7 +157,7 @@ class Form:
 
     def weight_per(self, name, values):
         """w for each unit of a factor of it, such as the parameter w; None where `name` is more or less than that."""
-        unit = sympy.cancel(self.strength / symbolic.symbol(name))
+        unit = _over(self.strength, name)
         others = (unit, self.eta, self.gamma, self.E_L, self.E, self.leak)
         if any(part.has(symbolic.symbol(name)) for part in others):
             return None
@@ -171,6 +172,16 @@ def recognise(model):
     v: the dendrite with all its block gone, and with its block complete.
     Returns None for anything else, also where another state follows v.
     """
+    found = _block(model)
+    if found is None:
+        return None
+    slope = _number(found[0], at_rest(model, np.asarray(-0.07), {}))
+    return None if slope == 0 else _form(model, slope > 0)
+
+
+@symbolic.of_equations
+def _block(model):
+    """(slope, offset, drift with X for exp(slope v + offset), X) of the one exponential of v in dv/dt; None elsewhere."""
     v, X = symbolic.symbol("v"), sympy.Dummy("X", positive=True)
     if any("v" in model.needs(e.expression.names) for name, e in model.states.items() if name != "v"):
         return None
@@ -179,11 +190,16 @@ def recognise(model):
     if len(exponentials) != 1:
         return None
     (exponent,) = exponentials[0].args
-    slope, offset = sympy.diff(exponent, v), exponent.subs(v, 0)
-    values = at_rest(model, np.asarray(-0.07), {})
-    if slope.has(v) or _number(slope, values) == 0:
-        return None
-    rational = sympy.fraction(sympy.cancel(sympy.together(drift.subs(exponentials[0], X))))
+    slope = sympy.diff(exponent, v)
+    return None if slope.has(v) else (slope, exponent.subs(v, 0), drift.subs(exponentials[0], X), X)
+
+
+@symbolic.of_equations
+def _form(model, growing):
+    """The Form of what `_block` found, or None; growing: whether X grows with v."""
+    slope, offset, drift, X = _block(model)
+    v = symbolic.symbol("v")
+    rational = sympy.fraction(sympy.cancel(sympy.together(drift)))
     if not all(part.is_polynomial(v, X) for part in rational):
         return None
     numerator, denominator = (sympy.Poly(part, X, v) for part in rational)
@@ -192,7 +208,7 @@ def recognise(model):
     ends = [[numerator.coeff_monomial(X**i * v**j) / denominator.coeff_monomial(X**i) for j in (0, 1)] for i in (0, 1)]
     ratio = denominator.coeff_monomial(X) / denominator.coeff_monomial(1)
     eta = ratio * sympy.exp(offset)
-    if _number(slope, values) > 0:  # X grows with v: it stands for the open channels
+    if growing:  # X stands for the open channels
         ends, eta, slope = ends[::-1], 1 / eta, -slope
     (open_0, open_1), (leak_0, leak_1) = ends
     return Form(
@@ -203,6 +219,11 @@ def recognise(model):
         leak=sympy.cancel(-leak_1),
         strength=sympy.cancel((open_1 - leak_1) / leak_1),
     )
+
+
+@functools.cache
+def _over(found, name):
+    return sympy.cancel(found / symbolic.symbol(name))
 
 
 def _number(found, values):

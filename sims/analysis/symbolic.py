@@ -4,6 +4,7 @@ Expressions hold real symbols named as in the file. They are computed by way of 
 """
 
 import ast
+import functools
 from fractions import Fraction
 
 import sympy
@@ -12,6 +13,27 @@ from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 
 SMOOTH = {"exp", "log", "log10", "expm1", "log1p", "sqrt", "exprel", "sin", "cos", "tan", "sinh", "cosh", "tanh"}
 SMOOTH |= {"arcsin", "arccos", "arctan"}
+
+
+REMEMBERED = 64  # models, by each function
+
+
+def of_equations(function):
+    """Remember what a function of a Model, and of what can be hashed, finds in the equations alone: values do not count."""
+    known = {}
+
+    @functools.wraps(function)
+    def found(model, *given):
+        equations = (*model.subexpressions.values(), *model.states.values())
+        texts = tuple((e.name, e.differential, e.expression.text) for e in equations)
+        key = texts, tuple(model.parameters), given
+        if key not in known:
+            if len(known) == REMEMBERED:
+                del known[next(iter(known))]
+            known[key] = function(model, *given)
+        return known[key]
+
+    return found
 
 
 def symbol(name):
