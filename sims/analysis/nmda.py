@@ -181,7 +181,9 @@ def recognise(model):
 
 @symbolic.of_equations
 def _block(model):
-    """(slope, offset, drift with X for exp(slope v + offset), X) of the one exponential of v in dv/dt; None elsewhere."""
+    """(slope, offset, drift, X): of X = exp(slope v + offset), the one exponential of v in dv/dt, which is `drift`.
+
+    None where there is none, or more than one."""
     v, X = symbolic.symbol("v"), sympy.Dummy("X", positive=True)
     if any("v" in model.needs(e.expression.names) for name, e in model.states.items() if name != "v"):
         return None

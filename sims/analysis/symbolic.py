@@ -19,7 +19,9 @@ REMEMBERED = 64  # models, by each function
 
 
 def of_equations(function):
-    """Remember what a function of a Model, and of what can be hashed, finds in the equations alone: values do not count."""
+    """Remember what a function of a Model finds in its equations alone, whatever the values of the parameters.
+
+    The function's other arguments must be hashable."""
     known = {}
 
     @functools.wraps(function)

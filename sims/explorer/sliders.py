@@ -1,15 +1,35 @@
 """What can be set of an equation file, in the units in which it is written, and the file that would set it so."""
 
+import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
+from brian2.units import volt
+
+from sims import documents, equations
 from sims.analysis.bifurcation import written_unit
+from sims.mistakes import RequestError
 
-STEPS = 400  # of a slider from end to end
+FEWEST_STEPS = 200  # of a slider from end to end
+DECADES = 2  # from which on a slider goes by factors
+VOLTAGES_V = (-0.100, 0.050)  # where a file gives a voltage no bounds
+
+
+def read(path):
+    """The Model of an equation file; raises EquationError where it is wrong, or is of another kind than neuron."""
+    kind = documents.read(path).value.get("kind")
+    if kind is not None and kind.value != "neuron":
+        raise kind.error(f"only neurons can be explored; this file is of the kind {kind.value}")
+    return equations.read(path)
 
 
 @dataclass(frozen=True)
 class Slider:
-    """A parameter that a person can move: value, low, high and step in `unit`, of which one is `size` in SI."""
+    """A parameter that a person can move: value, low and high in `unit`, of which one is `size` in SI.
+
+    bounded: whether low and high are the file's bounds.
+    """
 
     name: str
     value: float
@@ -17,11 +37,38 @@ class Slider:
     high: float
     unit: str
     size: float
-    description: str
+    description: str = ""
+    bounded: bool = True
+
+    @property
+    def logarithmic(self):
+        """Whether it goes by factors, not by differences: where its ends lie far apart, on one side of 0."""
+        return self.low > 0 and self.high >= 10**DECADES * self.low
+
+    @property
+    def ends(self):
+        """The positions of low and high."""
+        return self.position(self.low), self.position(self.high)
 
     @property
     def step(self):
-        return (self.high - self.low) / STEPS
+        """Between positions, a round number."""
+        low, high = self.ends
+        return 10.0 ** math.floor(math.log10((high - low) / FEWEST_STEPS))
+
+    def position(self, value):
+        """Where on the slider a value is: the value itself, or its logarithm to the base 10."""
+        return math.log10(value) if self.logarithmic else value
+
+    def at(self, position):
+        """The value at a position, rounded; the file's own where the slider has not been moved."""
+        if position == self.position(self.value):
+            return self.value
+        return self.rounded(10**position if self.logarithmic else position)
+
+    def rounded(self, value):
+        """A value in as many digits as a file would have."""
+        return float(f"{value:.4g}" if self.logarithmic else f"{value:.6g}")
 
     @property
     def title(self):
@@ -40,7 +87,8 @@ class Slider:
 def sliders(model):
     """A Slider for each parameter of a Model.
 
-    It goes along the bounds, widened to hold the value; or from 0 to twice the value, or from -1 to 1 where that is 0.
+    It goes along the bounds, widened to hold the value. Without bounds a voltage goes along VOLTAGES_V, anything else
+    from 0 to twice its value, or from -1 to 1 where that is 0.
     """
     return [_slider(parameter) for parameter in model.parameters.values()]
 
@@ -54,9 +102,12 @@ def _slider(parameter):
     value = written(parameter.value)
     if parameter.bounds:
         ends = [written(bound) for bound in parameter.bounds]
+    elif parameter.value.dimension is volt.dim:
+        ends = [end / size for end in VOLTAGES_V]
     else:
         ends = [0.0, 2 * value] if value else [-1.0, 1.0]
-    return Slider(parameter.name, value, min(*ends, value), max(*ends, value), unit, size, parameter.description)
+    low, high = min(*ends, value), max(*ends, value)
+    return Slider(parameter.name, value, low, high, unit, size, parameter.description, bool(parameter.bounds))
 
 
 def moved(given, values):
@@ -64,14 +115,28 @@ def moved(given, values):
     return [slider for slider in given if abs(values[slider.name] - slider.value) > 1e-9 * (slider.high - slider.low)]
 
 
-def changed(model, given, values):
-    """The Model with the sliders' values, {name: number in the slider's unit}."""
-    return model.with_values({slider.name: values[slider.name] * slider.size for slider in moved(given, values)})
+def differences(given, values):
+    """{parameter: SI} of the sliders that were moved; values: {name: number in the slider's unit}."""
+    return {slider.name: values[slider.name] * slider.size for slider in moved(given, values)}
 
 
-def extension(path, given, values):
-    """The text of an equation file that extends `path` and sets what was moved."""
-    lines = [f"extends: {path}"]
-    if there := moved(given, values):
-        lines += ["parameters:", *(f"  {slider.name}: {slider.text(values[slider.name])}" for slider in there)]
+def extension(path, target, given, values):
+    """The text of an equation file at `target` that extends `path` and sets what was moved."""
+    there = os.path.relpath(Path(path).resolve(), Path(target).resolve().parent)
+    lines = [f"extends: {Path(there).as_posix()}"]
+    if found := moved(given, values):
+        lines += ["parameters:", *(f"  {slider.name}: {slider.text(values[slider.name])}" for slider in found)]
     return "\n".join(lines) + "\n"
+
+
+def save(target, text):
+    """Write an equation file that is not there yet.  Raises RequestError, also where the name is no equation file's."""
+    if Path(target).suffix != ".yaml":
+        raise RequestError(f"{target}: expected a name that ends in .yaml")
+    try:
+        with open(target, "x") as file:
+            file.write(text)
+    except FileExistsError:
+        raise RequestError(f"{target}: is there already, and stays as it is; expected a new name") from None
+    except OSError as error:
+        raise RequestError(f"{target}: cannot be written ({error.strerror})") from None
