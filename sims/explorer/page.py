@@ -98,7 +98,7 @@ class Page:
                 value = slider.value
             self.widgets[slider.name] = _slider(slider, value)
         self._choices(inputs)
-        self.target = TextInput(title="save as", value=f"my_{self.path.name}", width=WIDTH - 90)
+        self.target = TextInput(name="target", title="save as", value=f"my_{self.path.name}", width=WIDTH - 90)
         self.extension = PreText(name="extension", width=WIDTH, styles={"background": "#f4f6f8", "padding": "6px"})
         self.saved = Div(name="saved", width=WIDTH, styles=QUIET)
         keep = Button(name="save", label="save", width=70, align="end")
@@ -110,18 +110,14 @@ class Page:
         for widget in (*self.widgets.values(), *self.inputs.values(), self.target):
             widget.on_change("value", lambda attribute, old, new: self._soon())
         self.inputs["step of"].on_change("value", lambda attribute, old, new: self._aim())
-        given, described = self.inputs, {s.name: s.description for s in self.sliders}
-        self.left.children = [
-            Div(text=f"<b style='font-size:20px'>{html.escape(self.path.name)}</b><br>{html.escape(model.description)}",
-                width=WIDTH),
-            _heading("input"),
-            given["events of"], _row(given, TRAIN, 2), given["step of"], _row(given, STEP, 3), _row(given, TIME, 2),
-            _heading("parameters"), again,
-            *(part for name, widget in self.widgets.items() for part in _described(widget, described[name])),
-            _heading("as a file of its own"), self.extension, copy, row(self.target, keep), self.saved,
-        ]  # fmt: skip
-        self._figures()
+        groups = {}
+        for name, state in model.states.items():
+            groups.setdefault(scale(state.dimension)[1], []).append(name)
+        self.traces, self.plane, self.diagram = panels.Traces(groups), panels.Plane(), panels.Diagram()
+        self.note = Div(name="note", sizing_mode="stretch_width", styles=QUIET)
         self.draw()
+        # Last, when all of it is drawn: a browser takes long to change what it already shows.
+        self.left.children, self.right.children = self._on_the_left(copy, keep, again), self._on_the_right()
 
     def _choices(self, kept):
         """The widgets of the input and of what is drawn, by what they set."""
@@ -170,22 +166,33 @@ class Page:
                 title=f"to ({slider.unit})" if slider.unit else "to",
             )
 
-    def _figures(self):
-        groups = {}
-        for name, state in self.model.states.items():
-            groups.setdefault(scale(state.dimension)[1], []).append(name)
-        self.traces, self.plane, self.diagram = panels.Traces(groups), panels.Plane(), panels.Diagram()
-        self.note = Div(name="note", sizing_mode="stretch_width", styles=QUIET)
+    def _on_the_left(self, copy, keep, again):
+        given, described = self.inputs, {slider.name: slider.description for slider in self.sliders}
+        name, description = html.escape(self.path.name), html.escape(self.model.description)
+        return [
+            Div(text=f"<b style='font-size:20px'>{name}</b><br>{description}", width=WIDTH),
+            _heading("input"),
+            given["events of"],
+            _row(given, TRAIN, 2),
+            given["step of"],
+            _row(given, STEP, 3),
+            _row(given, TIME, 2),
+            _heading("parameters"),
+            again,
+            *(part for name, widget in self.widgets.items() for part in _described(widget, described[name])),
+            _heading("as a file of its own"),
+            self.extension,
+            copy,
+            row(self.target, keep),
+            self.saved,
+        ]
+
+    def _on_the_right(self):
         several = [self.inputs["voltage"]] if len(voltages(self.model)) > 1 else []
-        self.right.children = [
+        portraits = [row(*several, self.against), row(self.plane.plot, self.diagram.plot, sizing_mode="stretch_width")]
+        return [
             column(*self.traces.plots, sizing_mode="stretch_width", styles=CARD),
-            column(
-                row(*several, self.against),
-                row(self.plane.plot, self.diagram.plot, sizing_mode="stretch_width"),
-                self.note,
-                sizing_mode="stretch_width",
-                styles=CARD,
-            ),
+            column(*portraits, self.note, sizing_mode="stretch_width", styles=CARD),
         ]
 
     def _value(self, slider):
