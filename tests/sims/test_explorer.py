@@ -19,7 +19,7 @@ from sims.explorer.page import Page
 from sims.explorer.sliders import differences, extension, moved, save, sliders
 from sims.explorer.traces import Protocol, Rehearsal, Step, Train
 from sims.mistakes import RequestError
-from tests.sims import chromium
+from tests import chromium
 
 PROJECT = Path(__file__).resolve().parents[2]
 NEURONS = sorted(

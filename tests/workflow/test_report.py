@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from sims import cross_check, neuronio
+from tests import chromium
 from workflow import study
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -81,7 +82,9 @@ def test_a_row_says_what_was_fitted_and_for_what(table):
     assert rows.loc["short", ["model", "groups"]].tolist() == ["branch_elm", "curve_steps"]
 
 
-def test_the_page_carries_everything_and_asks_no_other_machine(table, tmp_path, make_shard, run_module, data_card):
+@pytest.fixture
+def report(table, tmp_path, make_shard, run_module, data_card):
+    """The page of a small study, and how many figures it was given."""
     for split in ("train", "test"):
         (tmp_path / split).mkdir()
         (tmp_path / split / "000.tsv").write_text(COST + "10\t0:00:10\t500\t0\t0\t0\t0\t0\t90\t9.5\n")
@@ -97,7 +100,7 @@ def test_the_page_carries_everything_and_asks_no_other_machine(table, tmp_path, 
         for name in ("performance", "trace", "roc", "learning", "cell", "input_map", "rates", "statistics")
     ]
     for figure in figures:
-        figure.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+        figure.write_text("<svg xmlns='http://www.w3.org/2000/svg' width='900' height='300'/>")
     (tmp_path / "paired.csv").write_text(PAIRED)
     (tmp_path / "note.yaml").write_text("description: a < b & <script>alert(1)</script>\n")
     configuration = yaml.safe_load((PROJECT / "workflow" / "config" / "default.yaml").read_text())
@@ -110,8 +113,13 @@ def test_the_page_carries_everything_and_asks_no_other_machine(table, tmp_path, 
         *("--cross-check", tmp_path / "cross_check.json", "--equations", tmp_path / "note.yaml"),
         *("--costs", tmp_path / "train" / "000.tsv", tmp_path / "test" / "000.tsv", tmp_path / "fit.tsv"),
     )
-    page = (tmp_path / "report.html").read_text()
-    assert page.count('<img src="data:image/svg+xml;base64,') == len(figures)
+    return tmp_path / "report.html", len(figures)
+
+
+def test_the_page_carries_everything_and_asks_no_other_machine(report):
+    path, figures = report
+    page = path.read_text()
+    assert page.count('<img src="data:image/svg+xml;base64,') == figures
     assert not re.search(r"""(?:src|href)=["'](?!data:)|@import|url\(""", page)
     assert "<script>" not in page
     assert "0.9750 ± 0.0071" in page and "0.9924" in page
@@ -122,6 +130,40 @@ def test_the_page_carries_everything_and_asks_no_other_machine(table, tmp_path, 
     assert "1.0e−05" in page and "<td>2000000</td><td>395</td>" in page
     assert "leaky" in page and "prefers-color-scheme: dark" in page and "width=device-width" in page
     _Closed().feed(page)
+
+
+def test_the_page_is_readable_on_a_phone_and_in_the_dark(report):
+    """In a browser: nothing is asked of any machine, nothing complains, every image loads, and nothing is cut off."""
+    if chromium.executable() is None:
+        pytest.skip("no Chromium is installed")
+    path, figures = report
+    browser = chromium.Browser(path.parent / "profile")
+    try:
+        papers = set()
+        for width, height, colours in ((1280, 900, "light"), (390, 844, "light"), (390, 844, "dark")):
+            browser.appear(width, height, colours)
+            browser.open(path.as_uri())
+            browser.wait(
+                f"document.readyState == 'complete' && document.images.length == {figures} && innerWidth == {width}"
+            )
+            browser.wait("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+            assert browser.value("document.documentElement.scrollWidth") <= width
+            ink, paper = (
+                browser.value(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor")
+            )
+            assert (brightness(ink) > brightness(paper)) == (colours == "dark")
+            assert abs(brightness(ink) - brightness(paper)) > 0.5
+            papers.add(paper)
+        assert len(papers) == 2
+        assert {address.split(":")[0] for address in browser.requested()} == {"file", "data"}
+        assert not browser.complaints()
+    finally:
+        browser.close()
+
+
+def brightness(colour):
+    """Of a colour such as rgb(21, 24, 27), from 0 to 1."""
+    return sum(map(int, re.findall(r"\d+", colour)[:3])) / 765
 
 
 class _Closed(HTMLParser):

@@ -73,6 +73,13 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
+    def appear(self, width, height, colours):
+        """Be a screen of another size, in CSS pixels, whose reader prefers colours that are light or dark."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": colours}])
+
     def wait(self, expression):
         """Wait until a JavaScript expression is true; one that fails is not."""
         holds = f"(() => {{ try {{ return Boolean({expression}) }} catch {{ return false }} }})()"
