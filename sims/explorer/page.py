@@ -11,10 +11,11 @@ from bokeh.models import Slider as SliderWidget
 from bokeh.server.server import Server
 
 from sims import documents
+from sims.arrivals import input_events
 from sims.explorer import panels, portraits
 from sims.explorer.focus import felt, focused, voltages
 from sims.explorer.sliders import differences, extension, read, save, sliders
-from sims.explorer.traces import Protocol, Rehearsal, Step, Train, input_events, scale, steppable
+from sims.explorer.traces import Protocol, Rehearsal, Step, Train, scale, steppable
 from sims.mistakes import Mistake, RequestError
 
 ADDRESS = "127.0.0.1"

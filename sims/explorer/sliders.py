@@ -88,7 +88,7 @@ def sliders(model):
     """A Slider for each parameter of a Model.
 
     It goes along the bounds, widened to hold the value. Without bounds a voltage goes along VOLTAGES_V, anything else
-    from 0 to twice its value, or from -1 to 1 where that is 0.
+    from a tenth of its value to twice that, or from -1 to 1 where it is 0.
     """
     return [_slider(parameter) for parameter in model.parameters.values()]
 
@@ -105,7 +105,7 @@ def _slider(parameter):
     elif parameter.value.dimension is volt.dim:
         ends = [end / size for end in VOLTAGES_V]
     else:
-        ends = [0.0, 2 * value] if value else [-1.0, 1.0]
+        ends = [value / 10, 2 * value] if value else [-1.0, 1.0]
     low, high = min(*ends, value), max(*ends, value)
     return Slider(parameter.name, value, low, high, unit, size, parameter.description, bool(parameter.bounds))
 

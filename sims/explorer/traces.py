@@ -6,7 +6,7 @@ import numpy as np
 from brian2.units import amp, volt
 from brian2.units.fundamentalunits import DIMENSIONLESS
 
-from sims.arrivals import Arrivals, input_events
+from sims.arrivals import Arrivals
 from sims.backends.floats import Single
 from sims.expressions import unit_name
 from sims.mistakes import RequestError
@@ -100,9 +100,10 @@ class Rehearsal:
         count = round(protocol.duration / dt)
         inputs = {}
         if train.event:
-            shape = np.ones(len(train.times))
-            events = Arrivals(train.times, np.zeros(len(shape), int), np.full(len(shape), train.event), shape)
-            inputs[train.event] = train.weight * events.check(model, 1).weights(train.event, 1, count, dt)[:, 0]
+            times = train.times
+            names, weights = np.full(len(times), train.event), np.full(len(times), train.weight)
+            events = Arrivals(times, np.zeros(len(times), int), names, weights).check(model, 1)
+            inputs[train.event] = events.weights(train.event, 1, count, dt)[:, 0]
         time = np.arange(count) * dt
         if step.parameter:
             inside = (time >= step.onset - dt / 2) & (time < step.onset + step.length - dt / 2)
@@ -116,6 +117,3 @@ class Rehearsal:
         if (dt, inputs) not in self.known:
             self.known = {(dt, inputs): Single(self.model, dt, inputs)}
         return self.known[dt, inputs]
-
-
-__all__ = ["Protocol", "Rehearsal", "Step", "Train", "input_events", "scale", "steppable"]
