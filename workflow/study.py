@@ -330,6 +330,14 @@ def real_speech():
     return any((folder / "fsdd_recordings.tar").is_file() for folder in folders)
 
 
+def takes(spoken):
+    """How many takes of a speaker's word digits are made of, None for all; the published spikes come whole.
+
+    spoken: a configuration's `source` and `takes`.
+    """
+    return None if spoken["source"] == "shd" else spoken.get("takes")
+
+
 def memory_files(working_memory, folder, split):
     """The files of spoken digits of a split that a configuration uses, of those that it is made in."""
     pieces = working_memory["splits"][split]

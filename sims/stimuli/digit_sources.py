@@ -5,7 +5,7 @@
     shd      the published spikes (sims/stimuli/shd.py) in their own split
 
 A tenth of what is left to learn from is the validation set. A recording depends on the seed and on who says what in
-which take, so shards may be made in any order.
+which take, so shards may be made in any order. Recordings that are there already are left out, in whatever split.
 """
 
 import numpy as np
@@ -23,7 +23,8 @@ def generate(source, split, takes=None, seed=0, shard=0, shards=1, progress=lamb
 
     source, split: as in the module.  takes: of a speaker's word, for each source but shd; by default all.  seed: of the
     synthesiser and the fibres.  shard: every `shards`-th recording from this one on.
-    Raises RequestError for what is not on offer; DigitsError, SpeechError, SoundError where a recording cannot be had.
+    Raises RequestError for what is not on offer, a shard without recordings too; DigitsError, SpeechError, SoundError
+    where a recording cannot be had.
     """
     for name, found, offered in (("--source", source, SOURCES), ("--split", split, SPLITS)):
         if found not in offered:
@@ -33,34 +34,34 @@ def generate(source, split, takes=None, seed=0, shard=0, shards=1, progress=lamb
     if source == "shd":
         if takes is not None:
             raise RequestError("--takes: found it for shd, expected to leave it away")
-        return _published(split, shard, shards)
+        return _filled(_published(split, shard, shards), shard, shards)
     most, fewest = (speech.TAKES, 1) if source == "espeak" else (fsdd.TAKES, fsdd.TEST_TAKES + 1)
     takes = most if takes is None else takes
     if not fewest <= takes <= most:
         raise RequestError(f"--takes: found {takes}, expected {fewest} to {most} for {source}")
     if source == "espeak":
         chosen = synthetic(takes)[split]
-        rate, sound = cochlea.RATE, lambda who: speech.take(seed, *who)
+        rate, sound = cochlea.RATE, lambda who: None if speech.repeats(seed, *who) else speech.take(seed, *who)
     else:
         recorded = fsdd.read()
         chosen = recorded_by_people(recorded, takes)[split]
         rate, sound = fsdd.RATE, recorded.__getitem__
     chosen = chosen[shard::shards]
 
-    events, kept, heard = [], [], set()
+    events, kept = [], []
     for who in chosen:
         waves = sound(who)
         progress(1)
-        if waves.tobytes() in heard:
+        if waves is None:
             continue
-        heard.add(waves.tobytes())
         kept.append(who)
         try:
             generator = stream(seed, f"auditory fibres of {source}", *who)
             events.append(cochlea.spikes(waves, rate, generator))
         except cochlea.SoundError as error:
             raise cochlea.SoundError(f"{source}, speaker {who[0]}, digit {who[1]}, take {who[2]}: {error}") from error
-    return digits.gather(events, [label for _, label, _ in kept], [speaker for speaker, _, _ in kept])
+    made = digits.gather(events, [label for _, label, _ in kept], [speaker for speaker, _, _ in kept])
+    return _filled(made, shard, shards)
 
 
 def synthetic(takes):
@@ -88,6 +89,12 @@ def recorded_by_people(recorded, takes):
         elif who[2] < takes:
             split["valid" if stream(0, "takes for validation", *who).random() < VALID else "train"].append(who)
     return split
+
+
+def _filled(made, shard, shards):
+    if not len(made):
+        raise RequestError(f"--shards: found {shards}, so many that shard {shard} holds no recording; expected fewer")
+    return made
 
 
 def _published(split, shard, shards):

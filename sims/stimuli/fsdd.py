@@ -34,7 +34,8 @@ def find():
 def read(path=None):
     """Every recording: {(speaker, digit, take): sound float64 [sample] at RATE, cut to what a cochlea can hear}.
 
-    path: the archive, by default where `find` finds it.  Speakers are numbered by their names.
+    path: the archive, by default where `find` finds it.  Speakers are numbered by their names.  Of recordings that are
+    the same the first is kept.
     Raises DigitsError where there is none, or where it or a recording is not what it should be.
     """
     path = find() if path is None else Path(path)
@@ -58,7 +59,8 @@ def read(path=None):
     if not sounds:
         raise DigitsError(f"{path}: found no recordings, expected recordings/DIGIT_SPEAKER_TAKE.wav")
     speakers = sorted({speaker for speaker, _, _ in sounds})
-    return {(speakers.index(key[0]), *key[1:]): sounds[key] for key in sorted(sounds)}
+    kept = {sounds[key].tobytes(): key for key in sorted(sounds, reverse=True)}
+    return {(speakers.index(key[0]), *key[1:]): sounds[key] for key in sorted(kept.values())}
 
 
 def _sound(data, name, path):

@@ -2,7 +2,8 @@
 
 A speaker is an English accent, a variant of the voice, a pitch and a rate of its own; German is said with the same
 variant. Takes of a speaker's word differ in pitch, rate, level and a little noise, and no two have the same pitch and
-rate. Words are said by a library that was loaded for them alone: what it says depends on what it said before.
+rate; where espeak-ng makes the same of two rates, `repeats` tells. Words are said by a library that was loaded for them
+alone: what it says depends on what it said before.
 
 Accents and the ranges of pitch and rate: espeak-ng 1.52. Who is for testing alone: as in SHD, speakers 4 and 5 of 12.
 """
@@ -62,22 +63,30 @@ def take(seed, speaker, label, number):
     seed: of the data set.  speaker: 0 to 11.  label: 0 to 19.  number: of the take.
     Raises SpeechError where espeak-ng is missing or refuses.
     """
-    pitch, rate = _pitch_and_rate(seed, speaker, label, number)
+    pitch, rate = _pitches_and_rates(seed, speaker, label, number + 1)[-1]
     draw = stream(seed, "takes of spoken digits", speaker, label, number)
     sound = trimmed(say(label, SPEAKERS[speaker], pitch, rate, int(draw.integers(2**31))), RATE)
     level, noise = 10 ** (draw.normal(0, 3) / 20), 10 ** (-45 / 20)
     return level * sound + noise * draw.normal(size=len(sound))
 
 
-def _pitch_and_rate(seed, speaker, label, number):
-    """Those of a take, whole numbers; pairs that came before are drawn again."""
+def repeats(seed, speaker, label, number):
+    """Whether a take is an earlier one of its word again, but for level and noise.  Arguments as of `take`."""
+    *earlier, (pitch, rate) = _pitches_and_rates(seed, speaker, label, number + 1)
+    rates = [other for tone, other in earlier if tone == pitch]
+    said = [say(label, SPEAKERS[speaker], pitch, other, seed=1) for other in (rate, *rates)] if rates else []
+    return any(np.array_equal(said[0], one) for one in said[1:])
+
+
+def _pitches_and_rates(seed, speaker, label, takes):
+    """Those of the first takes, whole numbers; pairs that came before are drawn again."""
     draw, voice, seen = stream(seed, "pitch and rate of spoken digits", speaker, label), SPEAKERS[speaker], []
-    while len(seen) <= number:
+    while len(seen) < takes:
         pitch = int(np.clip(round(voice.pitch + draw.normal(0, 8)), 0, 99))
         pair = pitch, int(np.clip(round(voice.rate * (1 + draw.normal(0, 0.1))), 80, 450))
         if pair not in seen:
             seen.append(pair)
-    return seen[number]
+    return seen
 
 
 def say(label, speaker, pitch, rate, seed):

@@ -62,8 +62,7 @@ def test_no_two_voices_and_no_two_takes_sound_alike():
     voices = [speech.say(label, speaker, 50, 170, 1).tobytes() for speaker in speech.SPEAKERS for label in (0, 7, 13)]
     takes = [speech.take(0, 1, 7, number).tobytes() for number in range(10)]
     assert len(set(voices)) == len(voices) and len(set(takes)) == len(takes)
-    pairs = [speech._pitch_and_rate(0, 3, 5, number) for number in range(speech.TAKES)]
-    assert len(set(pairs)) == speech.TAKES
+    assert len(set(speech._pitches_and_rates(0, 3, 5, speech.TAKES))) == speech.TAKES
 
 
 def test_a_take_does_not_depend_on_what_was_said_before():
@@ -92,9 +91,36 @@ def test_the_same_seed_gives_the_same_bytes_whatever_else_is_made(said, tmp_path
     assert not np.array_equal(other.time, again.time)
 
 
-def test_a_recording_that_was_heard_already_is_dropped(monkeypatch):
-    monkeypatch.setattr(speech, "take", lambda *who: np.sin(np.arange(3000) * (0.3 + 0.1 * (who[1] % 2))))
-    assert len(digit_sources.generate("espeak", "valid", takes=1)) == 4 - 2
+def test_a_take_that_is_an_earlier_one_but_for_noise_is_dropped():
+    # 198 and 199 words a minute are the same speed to espeak-ng.
+    pairs = speech._pitches_and_rates(0, 1, 0, 16)
+    assert pairs[3] == (62, 198) and pairs[15] == (62, 199)
+    assert speech.repeats(0, 1, 0, 15) and not speech.repeats(0, 1, 0, 3)
+    chosen = digit_sources.synthetic(40)
+    split = next(name for name in chosen if (1, 0, 15) in chosen[name])
+    shards = len(chosen[split]) // 2
+    shard = chosen[split].index((1, 0, 15)) % shards
+    expected = [who[:2] for who in chosen[split][shard::shards] if who != (1, 0, 15)]
+    made = digit_sources.generate("espeak", split, shard=shard, shards=shards)
+    assert list(zip(made.speaker, made.label, strict=True)) == expected
+
+
+@pytest.mark.slow
+def test_no_two_recordings_of_the_whole_set_are_one_but_for_noise():
+    said = set()
+    for speaker, voice in enumerate(speech.SPEAKERS):
+        for label in range(len(speech.WORDS)):
+            pairs = speech._pitches_and_rates(0, speaker, label, speech.TAKES)
+            kept = [pair for take, pair in enumerate(pairs) if not speech.repeats(0, speaker, label, take)]
+            waves = {speech.say(label, voice, pitch, rate, seed=1).tobytes() for pitch, rate in kept}
+            assert len(waves) == len(kept) > 35 and not waves & said
+            said |= waves
+
+
+def test_people_who_say_the_very_same_are_heard_once(tmp_path):
+    tone = 8000 * np.sin(np.arange(4000))
+    same = {f"3_theo_{take}": (8000, tone) for take in (0, 7)} | {"4_theo_1": (8000, tone / 2)}
+    assert list(fsdd.read(archive(tmp_path / "some.tar", same))) == [(0, 3, 0), (0, 4, 1)]
 
 
 def test_the_command_writes_a_file_and_says_what_it_cost(command, tmp_path):
@@ -113,6 +139,10 @@ def test_the_command_writes_a_file_and_says_what_it_cost(command, tmp_path):
         (("--source=espeak", "--takes=41"), "--takes: found 41, expected 1 to 40"),
         (("--source=espeak", "--shard=2", "--shards=2"), "--shard: found 2, expected 0 to 1"),
         (("--source=shd", "--takes=10"), "--takes: found it for shd"),
+        (
+            ("--source=espeak", "--takes=1", "--split=valid", "--shard=499", "--shards=500"),
+            "--shards: found 500, so many that shard 499 holds no recording",
+        ),
     ],
 )
 def test_what_is_not_on_offer_is_refused(command, tmp_path, options, message):

@@ -324,6 +324,23 @@ def test_more_trees_to_learn_from_leave_the_other_tasks_alone(finished):
     assert jobs == {"draw_listops": 1, **AFTER_A_TREE, "write_long_range_section": 1, "write_report": 1}
 
 
+@pytest.mark.parametrize(
+    "target, change",
+    [
+        ("working_memory", "working_memory: {source: shd}"),
+        (
+            "long_range",
+            "long_range: {data: {digits: {source: shd, takes: 4}}, "
+            "fits: [{name: a, task: shd, model: elm, bins: [10]}]}",
+        ),
+    ],
+)
+def test_the_published_spikes_are_asked_for_whole_whatever_takes_are_configured(checkout, target, change):
+    run = checkout.snakemake("--dry-run", "--printshellcmds", *checkout.configured(change), target=target)
+    made = re.findall(r"-m sims stimuli digits .*--source shd.*", run.stdout)
+    assert run.returncode == 0 and len(made) == 3 and not [command for command in made if "--takes" in command], made
+
+
 def test_an_unknown_scale_is_refused(checkout):
     run = checkout.snakemake("--dry-run", "--config", "scale=huge")
     assert run.returncode != 0

@@ -44,14 +44,16 @@ rule hear_long_range_digits:
     benchmark:
         f"{RANGE_DATA}/digits/{{split}}.tsv"
     params:
-        spoken=lambda wildcards: [f"--{name}={value}" for name, value in sorted(RANGE["data"]["digits"].items())],
+        source=lambda wildcards: RANGE["data"]["digits"]["source"],
+        takes=lambda wildcards: f"--takes={takes}" if (takes := study.takes(RANGE["data"]["digits"])) else "",
         seed=config["seed"],
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     shell:
-        "python -m sims stimuli digits {output:q} --split {wildcards.split} {params.spoken:q} --seed {params.seed} > {log:q} 2>&1"
+        "python -m sims stimuli digits {output:q} --source {params.source} --split {wildcards.split} {params.takes} --seed {params.seed}"
+        " > {log:q} 2>&1"
 
 
 rule draw_pathfinder:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 MEMORY = config["working_memory"]
 MEMORY_LABEL = study.label(config["scale"], "working_memory")
-MEMORY_DATA = f"data/working_memory/{MEMORY['source']}_{MEMORY['takes'] or 'all'}"
+MEMORY_DATA = f"data/working_memory/{MEMORY['source']}_{study.takes(MEMORY) or 'all'}"
 MEMORY_RESULTS = f"results/working_memory/{MEMORY_LABEL}"
 MEMORIES = {entry["name"]: entry for entry in study.memories(MEMORY)}
 MEMORY_FITS = [f"{MEMORY_RESULTS}/{name}/seed{seed}" for name, entry in MEMORIES.items() for seed in entry["training"]["seeds"]]
