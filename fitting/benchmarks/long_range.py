@@ -17,10 +17,11 @@ from fitting.benchmarks import cpu_ms, peak_gflops
 from fitting.events import drop, one_each_step, respond
 from fitting.models.elm import ELM, BranchELM
 from fitting.tasks.listops import ListOps
-from fitting.tasks.shd import CHANNELS, SHD, Recordings, Settings
+from fitting.tasks.shd import SHD, Recordings, Settings
+from sims.stimuli.digits import CHANNELS
 from sims.streams import stream
 
-BATCH, SPIKES, BINS, PIXELS, LEVELS = 32, 9500, 500, 1024, 16
+BATCH, SPIKES, BINS, PIXELS, LEVELS, LONGEST = 32, 9500, 500, 1024, 16, 16384
 _LOSS = ListOps(ListOps.Settings()).loss
 
 
@@ -32,7 +33,9 @@ def measure(seed):
     them, and pathfinder_x_rss_mb, pathfinder_x_step_s.
     """
     step_s, rss_mb = _pathfinder_x(seed)
-    typer.echo(f"Path-X: a step of 32 x 16,384 x d_m 150 takes {step_s:.1f} CPU s, the process {rss_mb:.0f} MB at most")
+    typer.echo(
+        f"Path-X: a step of {BATCH} x {LONGEST} x d_m 150 takes {step_s:.1f} CPU s, the process {rss_mb:.0f} MB at most"
+    )
     figures = {"pathfinder_x_step_s": step_s, "pathfinder_x_rss_mb": rss_mb, "peak_gflops": peak_gflops()}
     draw = stream(seed, "long range benchmark")
     events = _spikes(draw)
@@ -90,9 +93,9 @@ def _spikes(draw):
 
 def _pathfinder_x(seed):
     """(CPU s of a step, MB) of learning from a batch on Path-X."""
-    draw, time_steps, levels = stream(seed, "path-x benchmark"), 16384, 8
-    tokens = draw.integers(levels, size=BATCH * time_steps, dtype=np.uint16)
-    inputs = one_each_step(tokens, [time_steps] * BATCH, levels)
+    draw, levels = stream(seed, "path-x benchmark"), 8
+    tokens = draw.integers(levels, size=BATCH * LONGEST, dtype=np.uint16)
+    inputs = one_each_step(tokens, [LONGEST] * BATCH, levels)
     torch.manual_seed(seed)
     model = ELM(ELM.Settings(d_m=150, tau_m_max=20000.0, tau_s=150.0, gain="v2"), levels, 2)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from fitting import gradient, models
 from fitting.__main__ import app
+from fitting.benchmarks import long_range
 from sims import neuronio
 
 SMALL = ["--set", "d_m=6", "--set", "d_tree=4", "--set", "d_brch=12", "--set", "window_ms=150"]
@@ -123,6 +124,15 @@ def test_a_benchmark_ends_with_its_figures(monkeypatch, name, expected):
     monkeypatch.setattr(import_module(f"fitting.benchmarks.{name}"), "cpu_ms", measure_nothing)
     result = call("benchmark", name, "--seed", 3)
     assert result.exit_code == 0, result.output
+    assert expected <= json.loads(result.output.splitlines()[-1]).keys()
+
+
+def test_the_benchmark_of_long_sequences_ends_with_its_figures(monkeypatch):
+    for name, small in (("BATCH", 3), ("SPIKES", 90), ("BINS", 20), ("PIXELS", 30), ("LONGEST", 40)):
+        monkeypatch.setattr(long_range, name, small)
+    result = call("benchmark", "long_range")
+    assert result.exit_code == 0, result.output
+    expected = {"shd_2ms_dm100", "dense_1024_dm150", "pathfinder_x_rss_mb", "pathfinder_x_step_s"}
     assert expected <= json.loads(result.output.splitlines()[-1]).keys()
 
 
