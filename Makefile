@@ -8,7 +8,7 @@ WORKERS ?= 2
 # Small matrices: threads of one process only get into each other's way.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 PYTEST = $(ONE_THREAD) $(VENV)/bin/python -m pytest -n $(WORKERS) -q
-STUDIES = neuronio delay_memory working_memory place_cells hypotheses long_range
+STUDIES = neuronio delay_memory working_memory place_cells hypotheses long_range gradient_free
 # What torch's CUDA build adds; the lock must fit the CPU build too.
 CUDA_ONLY = ^(nvidia-|triton|cuda-)
 

@@ -30,6 +30,7 @@ include: "workflow/rules/working_memory.smk"
 include: "workflow/rules/place_cells.smk"
 include: "workflow/rules/hypotheses.smk"
 include: "workflow/rules/long_range.smk"
+include: "workflow/rules/gradient_free.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -43,4 +44,5 @@ rule all:
         rules.place_cells.input,
         HYPOTHESIS_RESULTS,
         rules.long_range.input,
+        rules.gradient_free.input,
         "results/report.html",

@@ -126,6 +126,7 @@ def _contradictions(config):
         mistakes.append(f"place_cells.reference: found {shown!r}, expected one of the fits: {', '.join(fits)}")
     mistakes += _hypotheses_contradictions(config["hypotheses"])
     mistakes += _long_range_contradictions(config["long_range"])
+    mistakes += _gradient_free_contradictions(config)
     for place, name in [
         ("reference", neuronio["reference"]),
         *(("pairs", name) for pair in neuronio.get("pairs", []) for name in pair),
@@ -174,6 +175,19 @@ def _hypotheses_contradictions(hypotheses):
     if hypotheses["reference"] not in names:
         listed = ", ".join(names)
         mistakes.append(f"hypotheses.reference: found {hypotheses['reference']!r}, expected one of: {listed}")
+    return mistakes
+
+
+def _gradient_free_contradictions(config):
+    """What is wrong with a section gradient_free whose single keys are all right."""
+    section, there = config["gradient_free"], config["neuronio"]["splits"]["train"]["shards"]
+    names, mistakes = [entry["name"] for entry in section["fits"]], []
+    mistakes += [f"gradient_free.fits: two are named {name!r}" for name in sorted(set(names)) if names.count(name) > 1]
+    if section["shards"] > there:
+        mistakes.append(f"gradient_free.shards: found {section['shards']} to train on, but the split has {there}")
+    for entry in section["fits"]:
+        if "model" in entry and entry.get("method") != "gradient":
+            mistakes.append(f"gradient_free.fits.{entry['name']}: is a {entry['model']}, expected method: gradient")
     return mistakes
 
 
@@ -414,6 +428,46 @@ def navigation_minutes(place_cells):
     weights = settings.get("layers", 2) * settings["width"] * (4 * settings["width"] + 2 * settings["feed_forward"])
     tokens = 3 * place_cells["world"]["segment"] * training["batch_size"]
     return 10 + math.ceil(training["steps"] * (0.2 + 16 * weights * tokens / 5e9) / 60)
+
+
+def gradient_free_fits(gradient_free):
+    """The fits of the study gradient_free with all that holds for them.
+
+    A list of dicts: `name`; `method`, evolution or gradient; `model`; `equations`, the file of an equation_neuron, else
+    None; `settings`; `training`, that of its method and as its entry changes it.
+    """
+    return [
+        {
+            "name": entry["name"],
+            "method": (method := entry.get("method", "evolution")),
+            "model": entry.get("model", "equation_neuron"),
+            "equations": entry.get("equations", gradient_free["equations"]) if "model" not in entry else None,
+            "settings": entry.get("settings", {}),
+            "training": gradient_free["evolution" if method == "evolution" else "training"] | entry.get("training", {}),
+        }
+        for entry in gradient_free["fits"]
+    ]
+
+
+def gradient_free_settings(gradient_free, fitted):
+    """The options --set of a fit of `gradient_free_fits`: model's and, of an evolution, those of its trials."""
+    settings = dict(fitted["settings"])
+    if fitted["method"] == "evolution":
+        settings = gradient_free["trials"] | settings
+    elif fitted["equations"]:
+        settings["equations"] = fitted["equations"]
+    return [f"--set={name}={value}" for name, value in sorted(settings.items())]
+
+
+def gradient_free_files(gradient_free):
+    """The equation files that the study gradient_free fits."""
+    fitted = {entry["equations"] for entry in gradient_free_fits(gradient_free) if entry["equations"]}
+    return sorted({gradient_free["recovery"]["equations"], *fitted})
+
+
+def options(values):
+    """Command-line options from a dict: ["--batch-size=8", …] in one order."""
+    return [f"--{name.replace('_', '-')}={value}" for name, value in sorted(values.items())]
 
 
 def long_ranges(long_range):

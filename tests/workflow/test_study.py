@@ -230,3 +230,43 @@ def test_the_long_run_sweeps_learning_rates_for_every_activation():
     assert len(fits) == 9 * (3 + 3) and sum(fitted["swept"] for fitted in fits) == 27
     (swept,) = (fitted for fitted in fits if fitted["name"] == "alpha10_N4_lr0.01")
     assert swept["training"]["learning_rate"] == 0.01 and swept["maps"] == 4
+
+
+@pytest.fixture(params=study.SCALES)
+def gradient_free(request):
+    """The section gradient_free of every scale."""
+    return configuration(request.param)["gradient_free"]
+
+
+def test_every_neuron_of_every_scale_has_settings_that_there_are(gradient_free):
+    from fitting.evolution import Evolution
+    from fitting.gradient import Training
+    from fitting.trials import RecoverySettings, WindowSettings
+
+    for fitted in study.gradient_free_fits(gradient_free):
+        options = study.gradient_free_settings(gradient_free, fitted)
+        texts = [option.removeprefix("--set=") for option in options]
+        holders = {"model": MODELS[fitted["model"]].Settings(), "task": TASKS["neuronio"].Settings()}
+        if fitted["method"] == "evolution":
+            holders["trials"] = WindowSettings()
+            Evolution(**fitted["training"])
+        else:
+            Training(**fitted["training"])
+        model = change(holders, texts)["model"]
+        if fitted["equations"]:
+            assert len(model.read().parameters) > 5
+    recovery = gradient_free["recovery"]
+    Evolution(**recovery["evolution"])
+    RecoverySettings(**recovery["settings"])
+
+
+def test_the_long_run_fits_every_number_of_dendrites_with_and_without_the_block():
+    fits = study.gradient_free_fits(configuration("long/gradient_free")["gradient_free"])
+    for file, least in (("neuron_reduced", 0), ("neuron_reduced_linear", 1)):
+        found = {fitted["settings"]["dendrites"] for fitted in fits
+                 if fitted["method"] == "evolution" and fitted["equations"] == f"equations/{file}.yaml"}  # fmt: skip
+        assert found == set(range(least, 9))
+
+
+def test_options_of_a_command_are_in_one_order():
+    assert study.options({"steps": 3, "batch_size": 8}) == ["--batch-size=8", "--steps=3"]

@@ -203,6 +203,11 @@ def test_a_figure_script_reruns_its_figure_and_the_report(finished):
         ("long_range: {fits: [{name: a, task: shd, model: elm}]}", "long_range.fits.a: found none for the task shd"),
         ("long_range: {fits: [{name: a, task: maze, model: elm}]}", "'maze' is not one of"),
         ("place_cells: {reference: ghost}", "place_cells.reference: found 'ghost', expected one of the fits: alpha0"),
+        ("gradient_free: {shards: 9}", "gradient_free.shards: found 9 to train on, but the split has 2"),
+        (
+            "gradient_free: {fits: [{name: lif, model: lif}]}",
+            "gradient_free.fits.lif: is a lif, expected method: gradient",
+        ),
         ("place_cells: {alphas: [-1]}", "place_cells.alphas.0.: -1 is less than the minimum"),
         ("neuronio: {pairs: [[lif, ghost]]}", "neuronio.pairs: found 'ghost'"),
         ("neuronio: {pairs: [[lif]]}", r"neuronio.pairs.0.: .* is too short"),
@@ -341,11 +346,27 @@ def test_the_published_spikes_are_asked_for_whole_whatever_takes_are_configured(
     assert run.returncode == 0 and len(made) == 3 and not [command for command in made if "--takes" in command], made
 
 
+AFTER_A_SEARCH = dict.fromkeys(("tabulate_gradient_free", "draw_gradient_free_scores", "draw_gradient_free_cost"), 1)
+
+
+def test_gradient_free_is_a_target_of_its_name(checkout):
+    jobs = checkout.jobs(checkout.snakemake("--dry-run", target="gradient_free"))
+    fits = {"recover_parameters": 1, "draw_gradient_free_recovery": 1, "evolve_neuron": 1, "descend_neuron": 1}
+    assert jobs == {"generate_shard": 3, **fits, "score_gradient_free": 2, **AFTER_A_SEARCH}
+
+
+def test_a_number_of_the_reduced_neuron_fits_it_anew_to_the_same_simulations(finished):
+    finished.edit("equations/soma_reduced.yaml", "dgaba: {value: 0.05", "dgaba: {value: 0.06")
+    jobs = finished.jobs(finished.snakemake("--dry-run"))
+    fits = {"evolve_neuron": 1, "descend_neuron": 1, "score_gradient_free": 2}
+    assert jobs == {**fits, **AFTER_A_SEARCH, "write_gradient_free_section": 1, "write_report": 1}
+
+
 def test_an_unknown_scale_is_refused(checkout):
     run = checkout.snakemake("--dry-run", "--config", "scale=huge")
     assert run.returncode != 0
-    long = "long/delay_memory, long/hypotheses, long/long_range, long/neuronio, long/place_cells, long/working_memory"
-    listed = f"default, {long}, paper, smoke"
+    studies = "delay_memory gradient_free hypotheses long_range neuronio place_cells working_memory".split()
+    listed = f"default, {', '.join(f'long/{study}' for study in studies)}, paper, smoke"
     assert f"scale: found 'huge', expected one of: {listed}" in run.stdout
 
 

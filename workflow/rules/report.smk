@@ -12,6 +12,7 @@ rule write_report:
             rules.write_memory_section.output,
             rules.write_long_range_section.output,
             rules.write_place_section.output,
+            rules.write_gradient_free_section.output,
             HYPOTHESIS_RESULTS,
         ],
         summary="results/neuronio/equations.txt",
