@@ -123,7 +123,7 @@ class NeuronIOTrials:
     Settings = WindowSettings
 
     def __init__(self, neuron, settings, seed, task, data, valid):
-        neuron.start(data)
+        neuron.place(data)
         self.neuron, self.task, self.valid = neuron, task, valid
         self.compartments, self.compartment = neuron.compartments, neuron.compartment.numpy()
         self.substeps, self.burn_in = round(1 / neuron.settings.dt_ms), task.settings.burn_in_ms
@@ -189,11 +189,9 @@ class NeuronIOTrials:
 
     def weights(self, values, best):
         """The neuron's state dict."""
-        readout, point = best["readout"], self.neuron.space.point(values)
         with torch.no_grad():
-            self.neuron.point.copy_(torch.from_numpy(point))
-            self.neuron.readout.bias.copy_(readout[:, 0])
-            self.neuron.readout.weight.copy_(readout[:, 1:])
+            self.neuron.point.copy_(torch.from_numpy(self.neuron.space.point(values)))
+        self.neuron.read_by(best["readout"])
         return self.neuron.state_dict()
 
 

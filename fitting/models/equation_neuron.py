@@ -18,15 +18,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from fitting import closed_form
 from fitting.events import Events, check_input
 from fitting.models.routing import compartments
 from fitting.settings import SettingError, require
 from fitting.space import Space
+from fitting.tasks.neuronio import gather, scale_voltage
 from sims import equations
 from sims.arrivals import input_events
 from sims.backends.torch import Neuron
+from sims.neuronio import SKIP_MS
 
 OFFSET_MV, SCALE = 67.7, 0.1  # as the task scales its target
+FIRST_WINDOWS, FIRST_MS = 512, 500  # that the first readout is solved for on
 EXCITATION, INHIBITION = "_excitation", "_inhibition"
 
 
@@ -110,9 +114,30 @@ class EquationNeuron(nn.Module):
         self.register_buffer("compartment", torch.from_numpy(np.tile(near, 2)))
         self.register_buffer("digest", torch.tensor(list(bytes.fromhex(self.model.digest)), dtype=torch.uint8))
 
-    def start(self, data):
+    def place(self, data):
         """Have each channel reach the compartment of its place.  data: Recordings of the task."""
-        self.compartment.copy_(torch.from_numpy(compartments(data.region, data.path_distance, len(self.compartments))))
+        where = compartments(data.region, data.path_distance, len(self.compartments))
+        self.compartment.copy_(torch.from_numpy(where))
+
+    def start(self, data):
+        """Place the channels, and take the readout that suits the file's own values best, in closed form."""
+        self.place(data)
+        longest = int(data.duration.min()) - SKIP_MS
+        length, burn_in = min(FIRST_MS, longest), min(FIRST_MS, longest) * 3 // 10
+        simulations = np.arange(FIRST_WINDOWS) % len(data)
+        starts = SKIP_MS + np.arange(FIRST_WINDOWS) * (longest - length) // FIRST_WINDOWS
+        ms = (data.first_ms[simulations] + starts)[:, None] + np.arange(burn_in, length)
+        with torch.no_grad():
+            found = scaled(self.voltages(gather(data, simulations, starts, length))[:, burn_in:])
+            features = np.concatenate([np.ones((1, ms.size)), found.reshape(ms.size, -1).T.numpy()])
+            weights, _ = closed_form.least_squares(features, scale_voltage(data.voltage[ms]).ravel().astype(float))
+            self.read_by(np.stack([closed_form.logistic(features, data.spike[ms].ravel() > 0), weights]))
+
+    def read_by(self, weights):
+        """Take readout weights, [2, 1 + compartment], constant first."""
+        with torch.no_grad():
+            self.readout.bias.copy_(torch.as_tensor(weights[:, 0]))
+            self.readout.weight.copy_(torch.as_tensor(weights[:, 1:]))
 
     def forward(self, inputs):
         """inputs: Events or a tensor [batch, time, num_input], ±1 for each event.  Returns [batch, time, 2], float32.

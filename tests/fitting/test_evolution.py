@@ -150,6 +150,21 @@ def test_a_fit_to_neuronio_is_a_fit_that_evaluate_takes(shards, tmp_path):
     assert scores["parameters"]["trainable"] == 13 + 2 * 3
 
 
+def test_a_descent_starts_from_the_readout_that_suits_the_file_best(windows):
+    task, train, _ = windows
+    neuron = EquationNeuron(EquationNeuron.Settings(dendrites=1), *task.sizes(train))
+    neuron.start(train)
+    least = task.evaluate(neuron, train)[0]["loss"]
+    for row in range(2):
+        for change in (-0.5, 0.5):
+            weights = torch.cat([neuron.readout.bias[:, None], neuron.readout.weight], 1).detach().clone()
+            weights[row, 0] += change
+            other = EquationNeuron(neuron.settings, *task.sizes(train))
+            other.place(train)
+            other.read_by(weights)
+            assert task.evaluate(other, train)[0]["loss"] > least
+
+
 def test_a_fit_is_refused_once_its_equations_have_changed(windows, tmp_path):
     file = tmp_path / "neuron.yaml"
     file.write_text(f"extends: {os.path.abspath(REDUCED)}\n")
