@@ -1,5 +1,6 @@
 """What the rules read off the configuration: scales, folders, shards and their simulations, fits, declared inputs."""
 
+import functools
 import math
 import os
 from dataclasses import dataclass
@@ -544,6 +545,10 @@ def hypothesis_files(hypotheses):
     return {name: found[name] for name in [*hypotheses["listed"], *found] if name in found}
 
 
+# Every shard asks, and reading what a cell is made of takes half a second.
+_sources = functools.cache(documents.sources)
+
+
 @dataclass(frozen=True)
 class Hypotheses:
     """Where the files of the study hypotheses are.
@@ -565,10 +570,10 @@ class Hypotheses:
         """
         path = hypothesis_files(self.section)[name]
         try:
-            found = documents.sources(path)
+            found = _sources(path)
         except Mistake:
             found = [Path(path)]
-        return list(dict.fromkeys([*found, *documents.sources(self.cell), *documents.sources(self.inputs)]))
+        return list(dict.fromkeys([*found, *_sources(self.cell), *_sources(self.inputs)]))
 
     def files(self, names, file):
         """One file of the data of each of some hypotheses."""
