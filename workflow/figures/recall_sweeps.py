@@ -8,7 +8,7 @@ from matplotlib.ticker import NullFormatter
 
 from workflow.figures import style
 
-LABELS = {"N": "neurons", "D": "delays", "T": "steps of a pattern", "M": "patterns", "p_A": "spikes a neuron and step"}
+LABELS = {"N": "neurons", "D": "delays", "T": "steps of a pattern", "M": "patterns", "p_A": "spikes per step"}
 FLOOR = 1e-5  # where a loss of 0 is drawn
 
 
@@ -29,7 +29,7 @@ def draw(table, published):
         panel.xaxis.set_minor_formatter(NullFormatter())
     panels[0][0].set_ylabel("1 - F1")
     panels[0][0].plot([], [], "o--", ms=4, mfc="none", color=style.GREY, lw=0.7, label="published")
-    panels[0][0].legend(fontsize=6)
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=len(methods) + 1)
     return figure
 
 
