@@ -119,7 +119,10 @@ def fit(
         fitted = gradient.build(model_class, chosen["model"], num_input, num_output, training, typical)
 
         def validate(model):
-            metrics, _ = task_object.evaluate(model, valid_data)
+            if hasattr(task_object, "validate"):
+                metrics = task_object.validate(model, valid_data)
+            else:
+                metrics, _ = task_object.evaluate(model, valid_data)
             return {name: value for name, value in metrics.items() if not isinstance(value, int)}  # counts never change
 
         history = gradient.fit(

@@ -9,6 +9,8 @@ A task is built as `Task(settings)` from its own frozen dataclass `Task.Settings
     evaluate(model, data, show_progress) -> (metrics, predictions)
 and, where data say more of a model than its sizes,
     known(data) -> {setting of a model: value}, to which those settings default that the model has
+and, where one file serves for validation and for test,
+    validate(model, data) -> metrics             of examples that evaluate never scores
 and `model`, the name of the one model that can learn the task, where there is but one.
 metrics are plain numbers (None where undefined) and include "loss"; predictions() gives arrays for figures and tables,
 made when they are asked for, since validation has no use for them.

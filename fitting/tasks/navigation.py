@@ -96,6 +96,10 @@ class Navigation:
         """Cross-entropy, mean over steps and walks."""
         return functional.cross_entropy(outputs.flatten(0, 1), targets.flatten())
 
+    def validate(self, model, data):
+        """The metrics of `evaluate`, on walks of their own."""
+        return self._metrics(model, data, "validated")
+
     def evaluate(self, model, data, show_progress=False):
         """Errors at the ends of segments, on training maps and on novel ones.
 
@@ -103,26 +107,30 @@ class Navigation:
         `wm_novel`, None where there was no such step; and the numbers of steps that they are shares of, `rm_steps`,
         `wm_steps`, `rm_novel_steps`, `wm_novel_steps`. predictions(): arrays for figures, see `place_cells`.
         """
+        return self._metrics(model, data, "scored", show_progress), lambda: self.place_cells(model, data, show_progress)
+
+    def _metrics(self, model, data, purpose, show_progress=False):
+        """What `evaluate` says; walks of another purpose are other walks."""
         metrics = {}
         for kind, maps, ending in (("training", data.training, "error"), ("novel", data.novel, "novel")):
-            loss, wrong, known = self._scored(model, data, kind, maps, show_progress)
+            loss, wrong, known = self._scored(model, data, f"{purpose} walks on {kind} maps", maps, show_progress)
             if kind == "training":
                 metrics["loss"] = loss
             for memory, chosen in (("rm", ~known), ("wm", known)):
                 count = int(chosen.sum())
                 metrics[f"{memory}_{ending}"] = float(wrong[chosen].mean()) if count else None
                 metrics[f"{memory}_{'' if kind == 'training' else 'novel_'}steps"] = count
-        return metrics, lambda: self.place_cells(model, data, show_progress)
+        return metrics
 
-    def _scored(self, model, data, kind, maps, show_progress):
+    def _scored(self, model, data, walks, maps, show_progress):
         """Mean loss, and of each walk whether its last letter was mistaken and whether its cell was visited."""
         model.eval()
         steps, losses, wrong, known = self.settings.segments * data.segment, 0.0, [], []
         starts = range(0, self.settings.scored_walks, _WALKS_AT_ONCE)
         with torch.no_grad():
-            for start in tqdm(starts, desc=f"{kind} maps", leave=False, disable=not show_progress):
+            for start in tqdm(starts, desc=walks, leave=False, disable=not show_progress):
                 size = min(_WALKS_AT_ONCE, self.settings.scored_walks - start)
-                random = stream(0, f"scored walks on {kind} maps", start)
+                random = stream(0, walks, start)
                 window, _, cells = self.window(data, maps, size, steps, 1, random)
                 outputs, wanted = respond(model, window), window.letter[:, -1:]
                 losses += self.loss(outputs, wanted).item() * size

@@ -197,6 +197,16 @@ def test_the_transformer_and_navigation_go_only_together(tmp_path, name, model, 
     assert result.exit_code == 2 and expected in " ".join(result.output.split())
 
 
+def test_no_walk_is_both_validated_and_scored(monkeypatch):
+    walks, draw = [], Navigation.window
+    monkeypatch.setattr(Navigation, "window", lambda *arguments: walks.append(draw(*arguments)) or walks[-1])
+    task().validate(made(), WORLD)
+    task().evaluate(made(), WORLD)
+    validated, scored = walks[:2], walks[2:]
+    for (_, maps, cells), (_, other_maps, other_cells) in zip(validated, scored, strict=True):
+        assert not (np.equal(cells[:, None], other_cells).all(-1) & np.equal(maps[:, None], other_maps)).any()
+
+
 def test_several_files_are_refused():
     with pytest.raises(TaskError, match="found 2 files, expected one world"):
         task().read(["a", "b"])
