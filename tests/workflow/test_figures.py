@@ -18,13 +18,14 @@ from workflow.figures import ablations, input_map, memory, performance, rates
 
 PROJECT = Path(__file__).resolve().parents[2]
 _SMALL_CELL_SEGMENTS = 72
-# Figures of other studies are drawn in test_recall.py, test_working_memory.py, test_place_cells.py, test_hypotheses.py
-# and test_long_range.py.
+# Figures of other studies are drawn in test_recall.py, test_working_memory.py, test_place_cells.py, test_hypotheses.py,
+# test_long_range.py and test_gradient_free.py.
 OTHERS = ("style", "forgetting", "time_constants", "lineages")
 SCRIPTS = sorted(
     path.stem
     for path in (PROJECT / "workflow" / "figures").glob("*.py")
-    if path.stem not in OTHERS and not path.stem.startswith(("recall", "place", "hypothesis", "long_range"))
+    if path.stem not in OTHERS
+    and not path.stem.startswith(("recall", "place", "hypothesis", "long_range", "gradient_free"))
 )
 
 
