@@ -6,7 +6,6 @@ import sys
 # Rules ask the equation files what they depend on; jobs import the same packages from the same checkout.
 sys.path.insert(0, str(workflow.basedir))
 
-from sims import documents
 from workflow import study
 
 configfile: "workflow/config/default.yaml"

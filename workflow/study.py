@@ -216,9 +216,14 @@ def morphology_files(cell):
     return {"stylised": ["data/morphologies/l5_stylised.swc"], "cell1": []}.get(cell, [cell])
 
 
+# All files that the meaning of an equation file depends on. Rules ask for each of their jobs, and reading what a cell
+# is made of takes half a second; while a plan is made no file changes.
+sources = functools.cache(documents.sources)
+
+
 def cell_files(path):
     """A cell's equation file and those it extends, without its mechanisms."""
-    return [file for file in documents.sources(path) if documents.read(file).value["kind"].value == "cell"]
+    return [file for file in sources(path) if documents.read(file).value["kind"].value == "cell"]
 
 
 def data_folder(cell, scale):
@@ -545,10 +550,6 @@ def hypothesis_files(hypotheses):
     return {name: found[name] for name in [*hypotheses["listed"], *found] if name in found}
 
 
-# Every shard asks, and reading what a cell is made of takes half a second.
-_sources = functools.cache(documents.sources)
-
-
 @dataclass(frozen=True)
 class Hypotheses:
     """Where the files of the study hypotheses are.
@@ -570,10 +571,10 @@ class Hypotheses:
         """
         path = hypothesis_files(self.section)[name]
         try:
-            found = _sources(path)
+            found = sources(path)
         except Mistake:
             found = [Path(path)]
-        return list(dict.fromkeys([*found, *_sources(self.cell), *_sources(self.inputs)]))
+        return list(dict.fromkeys([*found, *sources(self.cell), *sources(self.inputs)]))
 
     def files(self, names, file):
         """One file of the data of each of some hypotheses."""

@@ -39,7 +39,7 @@ rule delay_memory:
 rule write_recall_network:
     "Write the network file of one fit: the equation file with some parameters changed."
     input:
-        equations=documents.sources(RECALL["equations"]),
+        equations=study.sources(RECALL["equations"]),
         script="workflow/network.py",
     output:
         f"{RECALL_DATA}/{{recall}}.yaml",
@@ -60,7 +60,7 @@ rule write_recall_network:
 rule fit_recall:
     "Have one network learn its patterns, one seed; a fit that was killed goes on from its checkpoint."
     input:
-        equations=documents.sources(RECALL["equations"]),
+        equations=study.sources(RECALL["equations"]),
         network=rules.write_recall_network.output,
     output:
         weights=f"{RECALL_RESULTS}/{{recall}}/seed{{seed}}/model.safetensors",
@@ -124,7 +124,7 @@ rule replay_recall:
         weights=f"{RECALL_REFERENCE}/model.safetensors",
         predictions=f"{RECALL_REFERENCE}/predictions.npz",
         network=f"{RECALL_DATA}/{RECALL['reference']}.yaml",
-        equations=documents.sources(RECALL["equations"]),
+        equations=study.sources(RECALL["equations"]),
         script="workflow/tables/replay.py",
     output:
         json=report(
@@ -306,7 +306,7 @@ rule write_recall_section:
         metrics=f"{RECALL_RESULTS}/metrics.csv",
         replay=f"{RECALL_RESULTS}/replay.json",
         figures=expand(f"{RECALL_RESULTS}/figures/{{name}}.svg", name=RECALL_FIGURES),
-        equations=documents.sources(RECALL["equations"]),
+        equations=study.sources(RECALL["equations"]),
         costs=[*expand("{fit}/{step}.tsv", fit=RECALL_FITS, step=["fit", "evaluate"]), f"{RECALL_RESULTS}/replay.tsv"],
     output:
         f"{RECALL_RESULTS}/section.html",

@@ -33,7 +33,7 @@ rule gradient_free:
 rule recover_parameters:
     "Find the parameters of a neuron again from its own voltages; a search that was killed goes on from its checkpoint."
     input:
-        equations=documents.sources(FREE["recovery"]["equations"]),
+        equations=study.sources(FREE["recovery"]["equations"]),
     output:
         metrics=f"{FREE_RESULTS}/recovery/seed{{seed}}/metrics.json",
         history=f"{FREE_RESULTS}/recovery/seed{{seed}}/history.csv",
@@ -61,7 +61,7 @@ rule evolve_neuron:
     input:
         train=FREE_TRAIN,
         valid=SHARDS["valid"],
-        equations=lambda wildcards: documents.sources(FREE_FITS[wildcards.evolved]["equations"]),
+        equations=lambda wildcards: study.sources(FREE_FITS[wildcards.evolved]["equations"]),
     output:
         weights=f"{FREE_RESULTS}/{{evolved}}/seed{{seed}}/model.safetensors",
         config=f"{FREE_RESULTS}/{{evolved}}/seed{{seed}}/config.yaml",
@@ -92,7 +92,7 @@ rule descend_neuron:
     input:
         train=FREE_TRAIN,
         valid=SHARDS["valid"],
-        equations=lambda wildcards: documents.sources(FREE_FITS[wildcards.descended]["equations"])
+        equations=lambda wildcards: study.sources(FREE_FITS[wildcards.descended]["equations"])
         if FREE_FITS[wildcards.descended]["equations"]
         else [],
     output:
@@ -271,7 +271,7 @@ rule write_gradient_free_section:
         macros="workflow/report/macros.html.jinja",
         tables=[f"{FREE_RESULTS}/metrics.csv", f"{FREE_RESULTS}/recovery.csv"],
         figures=expand(f"{FREE_RESULTS}/figures/{{name}}.svg", name=FREE_FIGURES),
-        equations=sorted({source for path in study.gradient_free_files(FREE) for source in documents.sources(path)}),
+        equations=sorted({source for path in study.gradient_free_files(FREE) for source in study.sources(path)}),
         costs=[
             *expand("{fit}/fit.tsv", fit=FREE_RECOVERIES),
             *expand("{fit}/{step}.tsv", fit=FREE_FOLDERS, step=["fit", "evaluate"]),

@@ -60,8 +60,8 @@ rule neuronio:
 rule check_equations:
     "Check units, names and bounds of the cell's and the inputs' files; keep the one-page summaries."
     input:
-        cell=documents.sources(config["equations"]),
-        inputs=documents.sources(config["inputs"]),
+        cell=study.sources(config["equations"]),
+        inputs=study.sources(config["inputs"]),
     output:
         "results/neuronio/equations.txt",
     log:
@@ -81,8 +81,8 @@ rule check_equations:
 rule generate_shard:
     "Simulate one shard of the data set: draw the inputs, run the cell, store both."
     input:
-        cell=documents.sources(config["equations"]),
-        inputs=documents.sources(config["inputs"]),
+        cell=study.sources(config["equations"]),
+        inputs=study.sources(config["inputs"]),
         morphology=study.morphology_files(config["cell"]),
     output:
         f"{DATA}/{{split}}/{{shard}}.nc",
@@ -115,8 +115,8 @@ rule cross_check:
     "Simulate a few test simulations again in NEURON, at the same step, and compare."
     input:
         shard=SHARDS["test"][0],
-        cell=documents.sources(config["equations"]),
-        inputs=documents.sources(config["inputs"]),
+        cell=study.sources(config["equations"]),
+        inputs=study.sources(config["inputs"]),
         morphology=study.morphology_files(config["cell"]),
     output:
         report(

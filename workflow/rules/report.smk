@@ -21,7 +21,7 @@ rule write_report:
         figures=expand(f"{RESULTS}/figures/{{name}}.svg", name=FIGURES),
         card=rules.write_data_card.output.json,
         cross_check=rules.cross_check.output,
-        equations=documents.sources(config["equations"]) + documents.sources(config["inputs"]),
+        equations=study.sources(config["equations"]) + study.sources(config["inputs"]),
         costs=COSTS,
     output:
         report("results/report.html", caption="../report/page.rst", category="Overview", labels={"what": "report"}),

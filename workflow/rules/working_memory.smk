@@ -20,7 +20,7 @@ if study.real_speech() and MEMORY["source"] != "fsdd":
 MEMORY_EQUATIONS = [
     source
     for name in ("neuron_lif", "neuron_memory", "neuron_memory_linear")
-    for source in documents.sources(f"equations/{name}.yaml")
+    for source in study.sources(f"equations/{name}.yaml")
 ]
 
 
