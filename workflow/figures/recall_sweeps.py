@@ -8,7 +8,7 @@ from matplotlib.ticker import NullFormatter
 
 from workflow.figures import style
 
-LABELS = {"N": "neurons", "D": "delays", "T": "steps of a pattern", "M": "patterns", "p_A": "spikes per step"}
+LABELS = {"N": "neurons", "D": "delays", "T": "steps of a pattern", "M": "patterns", "p_A": "spike probability"}
 FLOOR = 1e-5  # where a loss of 0 is drawn
 
 
